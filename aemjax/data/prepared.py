@@ -1,0 +1,127 @@
+"""Opens what `prepare` wrote: the index as arrays, the records as a grain source."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+from aemjax.audio.read import SAMPLE_RATE
+from aemjax.data import records
+
+
+class PreparedSet:
+    """A prepared set; row i of every array is record i.
+
+    Attributes:
+      path: its folder.
+      manifest: what `prepare` says of it.
+      label_names: class names, in label order.
+      multi_label: whether a clip may have several.
+      id, split, group, source: str arrays; fold, n_samples: int; mean, std: float32.
+    """
+
+    def __init__(self, path: str | Path):
+        """Opens a folder.
+
+        Raises:
+          ValueError: if it is no prepared set, or not a whole one.
+        """
+        self.path = Path(path)
+        try:
+            self.manifest = json.loads((self.path / records.MANIFEST).read_text())
+        except OSError as error:
+            raise ValueError(
+                f"{self.path} is not a prepared set (no {records.MANIFEST}); make one "
+                "with `aemjax prepare`, or finish an interrupted one by the same command"
+            ) from error
+        found = self.manifest["format_version"]
+        if found != records.FORMAT_VERSION:
+            raise ValueError(
+                f"{self.path} has format {found}, this version reads "
+                f"{records.FORMAT_VERSION}; prepare it again"
+            )
+        if self.manifest["sample_rate"] != SAMPLE_RATE:
+            raise ValueError(
+                f"{self.path} is at {self.manifest['sample_rate']} Hz, expected "
+                f"{SAMPLE_RATE}; prepare it again"
+            )
+        self.label_names = tuple(self.manifest["labels"])
+        self.multi_label = self.manifest["multi_label"]
+        self._read_index()
+        self._source = ArrayRecordDataSource(self._shard_paths())
+        if len(self._source) != len(self):
+            raise ValueError(
+                f"{self.path} holds {len(self._source)} records, its index lists "
+                f"{len(self)}; a shard is damaged: prepare the set again"
+            )
+        self._features = records.features(self.label_names)
+
+    def _read_index(self) -> None:
+        table = pq.read_table(self.path / records.INDEX)
+        for name in ("id", "split", "group", "source"):
+            setattr(self, name, np.asarray(table[name].to_pylist(), dtype=str))
+        for name in ("fold", "n_samples", "mean", "std"):
+            setattr(self, name, table[name].to_numpy())
+        labels = table["labels"].combine_chunks()
+        self._label_ids = labels.flatten().to_numpy()
+        self._label_offsets = np.cumsum([0, *map(len, labels)])
+
+    def _shard_paths(self) -> list[str]:
+        paths = []
+        for split, about in self.manifest["splits"].items():
+            count = len(about["shard_clips"])
+            for number in range(count):
+                name = records.shard_name(
+                    self.manifest["dataset"], split, number, count
+                )
+                # ArrayRecord takes a missing file for an empty one.
+                if not (self.path / name).is_file():
+                    raise ValueError(
+                        f"{self.path / name} is missing; prepare the set again"
+                    )
+                paths.append(str(self.path / name))
+        return paths
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether the dataset comes with official folds."""
+        return bool((self.fold > 0).all())
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any record, and with their order."""
+        return self.manifest["checksum"]
+
+    def labels_multi_hot(self, rows: np.ndarray) -> np.ndarray:
+        """Float32 multi-hot labels "rows k"."""
+        result = np.zeros((len(rows), len(self.label_names)), np.float32)
+        for i, row in enumerate(rows):
+            start, stop = self._label_offsets[row : row + 2]
+            result[i, self._label_ids[start:stop]] = 1
+        return result
+
+    def read_audio(self, row: int) -> np.ndarray:
+        """The int16 samples "t" of a row.
+
+        Raises:
+          ValueError: if the record is damaged.
+        """
+        try:
+            audio = self._features.deserialize_example_np(self._source[row])["audio"]
+        # What a damaged record raises depends on where the damage is.
+        except (RuntimeError, IndexError, TypeError, KeyError) as error:
+            raise self._damaged(row, error) from error
+        if len(audio) != self.n_samples[row]:
+            raise self._damaged(row, f"{len(audio)} samples, not {self.n_samples[row]}")
+        return audio
+
+    def _damaged(self, row: int, reason: object) -> ValueError:
+        return ValueError(
+            f"{self.path}: record {row} ({self.id[row]}) cannot be read: {reason}; "
+            "prepare the set again"
+        )

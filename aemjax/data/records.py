@@ -1,0 +1,65 @@
+"""A prepared set on disk: how its records, index and folder are laid out.
+
+    DIR/NAME-SPLIT.array_record-00000-of-00004   records: id, int16 audio, label ids
+    DIR/index.parquet     one row per record, in record order; INDEX_SCHEMA
+    DIR/manifest.json     what was kept and skipped, counts, checksum
+    DIR/skipped.csv       id, source, reason of each clip left out
+    DIR/dataset_info.json, features.json   TFDS' own, so that `tfds.builder_from_directory`
+                                           reads the folder too
+
+This module imports tensorflow_datasets and pyarrow; inference does not need it.
+"""
+
+import functools
+
+import numpy as np
+import pyarrow as pa
+import tensorflow_datasets as tfds
+
+FORMAT_VERSION = 1
+SUFFIX = "array_record"
+TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+MANIFEST = "manifest.json"
+INDEX = "index.parquet"
+SKIPPED = "skipped.csv"
+
+# One record per chunk, so that a random read decodes no neighbour; PCM is not worth
+# compressing against the time that decompression takes from a training host.
+WRITER_OPTIONS = "group_size:1,uncompressed"
+
+# mean and std are those of the stored samples as floats in [-1, 1].
+INDEX_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),
+        ("fold", pa.int32()),
+        ("group", pa.string()),
+        ("labels", pa.list_(pa.int32())),
+        ("n_samples", pa.int64()),
+        ("mean", pa.float32()),
+        ("std", pa.float32()),
+        ("start_s", pa.float64()),
+        ("source", pa.string()),
+    ]
+)
+
+
+@functools.cache
+def features(label_names: tuple[str, ...]) -> tfds.features.FeaturesDict:
+    """The TFDS features of one record."""
+    return tfds.features.FeaturesDict(
+        {
+            "id": tfds.features.Text(),
+            "audio": tfds.features.Tensor(
+                shape=(None,), dtype=np.int16, encoding="bytes"
+            ),
+            "labels": tfds.features.Sequence(
+                tfds.features.ClassLabel(names=label_names)
+            ),
+        }
+    )
+
+
+def shard_name(dataset: str, split: str, shard: int, shards: int) -> str:
+    """File name of a shard, as TFDS names it."""
+    return f"{dataset}-{split}.{SUFFIX}-{shard:05d}-of-{shards:05d}"

@@ -1,0 +1,66 @@
+"""Which rows of a prepared set train and which evaluate."""
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from aemjax.data.prepared import PreparedSet
+
+
+def by_split(data: PreparedSet, spec: str) -> np.ndarray:
+    """Rows of the official splits named in "a+b".
+
+    Raises:
+      ValueError: if the set has no such split, or no clip in it.
+    """
+    names = spec.split("+")
+    if unknown := [name for name in names if name not in data.manifest["splits"]]:
+        raise ValueError(
+            f"{data.path} has no splits {unknown}; it has "
+            f"{sorted(data.manifest['splits'])}"
+        )
+    rows = np.flatnonzero(np.isin(data.split, names))
+    if not len(rows):
+        raise ValueError(f"{data.path}: the splits {names} hold no clips")
+    return rows
+
+
+def by_fold(
+    data: PreparedSet, fold: int, *, folds: int = 5, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(training rows, evaluation rows) with one fold held out.
+
+    Official folds where the set has them; else `folds` stratified ones drawn by `seed`,
+    with no group on both sides.
+
+    Raises:
+      ValueError: if there is no such fold, or too few clips of a class to draw folds.
+    """
+    numbers = data.fold if data.has_folds else _drawn_folds(data, folds, seed)
+    known = sorted(set(numbers.tolist()))
+    if fold not in known:
+        raise ValueError(f"{data.path} has no fold {fold}; it has {known}")
+    return np.flatnonzero(numbers != fold), np.flatnonzero(numbers == fold)
+
+
+def fold_numbers(data: PreparedSet, *, folds: int = 5) -> list[int]:
+    """The folds to go through: the official ones, or 1..folds."""
+    if data.has_folds:
+        return sorted(set(data.fold.tolist()))
+    return list(range(1, folds + 1))
+
+
+def _drawn_folds(data: PreparedSet, folds: int, seed: int) -> np.ndarray:
+    classes = data.labels_multi_hot(np.arange(len(data))).argmax(axis=1)
+    rarest = np.bincount(classes).min()
+    if rarest < folds:
+        raise ValueError(
+            f"{data.path}: a class has {rarest} clips, too few for {folds} stratified "
+            "folds; ask for fewer"
+        )
+    # A clip without a group is a group of its own.
+    groups = np.where(data.group == "", data.id, data.group)
+    drawer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    numbers = np.zeros(len(data), np.int32)
+    for number, (_, held_out) in enumerate(drawer.split(classes, classes, groups), 1):
+        numbers[held_out] = number
+    return numbers

@@ -1,0 +1,6 @@
+"""Models: built by `create`, counted by `summarize`."""
+
+from aemjax.models.aemnet import BLOCKS, EMBEDDING_DIM, AemNet, create
+from aemjax.models.summary import Summary, summarize
+
+__all__ = ["BLOCKS", "EMBEDDING_DIM", "AemNet", "Summary", "create", "summarize"]

@@ -1,0 +1,165 @@
+"""AemNet: front end -> backbone -> embedding -> head, built by name."""
+
+import functools
+import importlib
+import inspect
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from aemjax.models import backbones, frontends, heads
+from aemjax.models.layers import mean_over_valid
+
+EMBEDDING_DIM = 512
+
+BACKBONES = {
+    "aemnet": backbones.VGG,
+    "aemnet_dw": functools.partial(backbones.VGG, separable=True),
+    "aemresnet": backbones.ResNet18,
+}
+# The head that each published model has.
+DEFAULT_HEADS = {"aemnet": "acnet", "aemnet_dw": "aclnetx", "aemresnet": "aclnetx"}
+HEADS = {"acnet": heads.AclNetHead, "aclnetx": heads.AclNetXHead}
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
+
+# Blocks, in the order of the signal; also the top-level parameter names.
+BLOCKS = ("frontend", "backbone", "embedding", "head")
+
+
+class AemNet(nn.Module):
+    """An end-to-end audio classifier.
+
+    Attributes:
+      make_frontend, make_backbone, make_head: callables that build the blocks, given
+        `name=` and (all but the head) `dtype=`.
+      frozen: names among BLOCKS whose BatchNorm keeps to its running statistics.
+      dtype: compute type of front end and backbone; embedding and head are float32.
+    """
+
+    make_frontend: functools.partial
+    make_backbone: functools.partial
+    make_head: functools.partial
+    frozen: tuple[str, ...] = ()
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        audio: Float[Array, "b t"],
+        lengths: Int[Array, "b"] | None = None,
+        *,
+        train: bool = False,
+    ) -> tuple[Float[Array, "b k"], dict[str, Array]]:
+        """Scores standardised waveforms.
+
+        Args:
+          audio: 16 kHz, standardised per clip (mean 0, deviation 1).
+          lengths: valid samples of each row, at least one 10 ms frame; what lies past
+            them does not change the result. None: all.
+          train: batch statistics and dropout (which needs the "dropout" stream).
+
+        Returns:
+          Logits "b k", and a dict of "embedding" "b 512", "pooled" "b c".
+        """
+
+        def training(block: str) -> bool:
+            return train and block not in self.frozen
+
+        frontend = self.make_frontend(dtype=self.dtype, name="frontend")
+        x, valid = frontend(
+            audio.astype(self.dtype), lengths, train=training("frontend")
+        )
+        backbone = self.make_backbone(dtype=self.dtype, name="backbone")
+        frames, valid = backbone(x[..., None], valid, train=training("backbone"))
+        pooled = mean_over_valid(frames, valid)
+        head = self.make_head(name="head")
+        reads_frames = getattr(head, "reads_frames", False)
+        embedding = pooled
+        if not getattr(backbone, "embeds_by_pooling", False):
+            dense = nn.Dense(EMBEDDING_DIM, name="embedding")
+            embedding = dense(pooled)
+            if reads_frames:  # linear, so it may as well act before the average
+                frames = dense(frames.astype(jnp.float32))
+        read = frames if reads_frames else embedding
+        logits = head(read, valid, train=training("head"))
+        return logits, {"embedding": embedding, "pooled": pooled}
+
+
+def create(
+    name: str,
+    *,
+    num_classes: int,
+    frontend: str = "llf1",
+    width: float = 1.0,
+    head: str | None = None,
+    dropout: float = 0.2,
+    frozen: tuple[str, ...] = (),
+    dtype: str = "float32",
+) -> AemNet:
+    """Builds a model; `__call__(audio "b t", *, train)` gives (logits "b k", aux).
+
+    Front end, backbone and head combine freely; each may be "package.module:Class", a
+    module of your own (`frontends`, `backbones` and `heads` say what it must do).
+
+    Args:
+      name: "aemnet", "aemnet_dw", "aemresnet", or a backbone's import path.
+      num_classes: of the head.
+      frontend: "llf1", "llf2", "llf-fast", "K1,S1,K2,S2", or an import path.
+      width: multiplier of the backbone's channels.
+      head: "acnet", "aclnetx", or an import path; None: the published one.
+      dropout: rate in the head.
+      frozen: blocks whose BatchNorm keeps to its running statistics.
+      dtype: compute type.
+
+    Raises:
+      ValueError: on a name that is neither known nor an import path, or a bad size.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}, a head needs at least 1")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is {dropout}, expected 0 <= dropout < 1")
+    if unknown := set(frozen) - set(BLOCKS):
+        raise ValueError(
+            f"unknown blocks in frozen: {sorted(unknown)}; known: {BLOCKS}"
+        )
+    if ":" in frontend:
+        make_frontend = functools.partial(_import(frontend))
+    else:
+        make_frontend = functools.partial(
+            frontends.LLF, **frontends.llf_sizes(frontend)
+        )
+    return AemNet(
+        make_frontend=make_frontend,
+        make_backbone=functools.partial(
+            _resolve(name, BACKBONES, "model"), width=width
+        ),
+        make_head=functools.partial(
+            _resolve(head or DEFAULT_HEADS.get(name, "aclnetx"), HEADS, "head"),
+            num_classes=num_classes,
+            dropout=dropout,
+        ),
+        frozen=tuple(frozen),
+        dtype=_resolve(dtype, DTYPES, "dtype"),
+    )
+
+
+def _resolve(name: str, known: dict, kind: str):
+    if name in known:
+        return known[name]
+    if ":" in name:
+        return _import(name)
+    raise ValueError(
+        f"unknown {kind} {name!r}; known: {sorted(known)}, or 'package.module:Class'"
+    )
+
+
+def _import(path: str):
+    module_name, _, attribute = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cannot import {path!r}: {error}") from error
+    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+        raise ValueError(f"{path!r} is {found!r}, expected a flax.linen.Module class")
+    return found

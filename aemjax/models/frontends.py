@@ -1,0 +1,115 @@
+"""Front ends: waveform -> `b f c`, 100 frames per second.
+
+A front end is a module whose `__call__(audio "b t", valid, *, train)` returns
+(features "b f c", valid frames), where `valid` counts the valid samples of each clip,
+and whose only required field is `dtype`.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from aemjax.models.layers import Valid, conv_bn, zero_invalid
+
+FRAME_SAMPLES = 160  # 10 ms at 16 kHz
+
+# (K1, S1, K2, S2): SPEC 2.1's presets.
+LLF_PRESETS = {
+    "llf1": (33, 16, 5, 2),
+    "llf2": (9, 4, 5, 4),
+    "llf-fast": (33, 16, 10, 2),
+}
+
+
+class LLF(nn.Module):
+    """Two strided 1-D convolutions, then a max-pool to one frame per 10 ms.
+
+    AclNet (arXiv 1811.06669), section 2, and Galindo-Meza 2021, chapter 4.6.
+
+    Attributes:
+      kernel1, stride1: of the filter bank, in samples.
+      kernel2, stride2: of the second convolution, in outputs of the first.
+      channels1, channels2: output channels.
+      dtype: compute type; parameters and statistics are float32.
+    """
+
+    kernel1: int = 33
+    stride1: int = 16
+    kernel2: int = 5
+    stride2: int = 2
+    channels1: int = 64
+    channels2: int = 128
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, audio: Float[Array, "b t"], valid: Valid = None, *, train: bool
+    ) -> tuple[Float[Array, "b f c"], Valid]:
+        """Filters and pools.
+
+        Raises:
+          ValueError: if stride1 * stride2 does not divide a frame, or the audio is
+            shorter than one.
+        """
+        stride = self.stride1 * self.stride2
+        if FRAME_SAMPLES % stride:
+            raise ValueError(
+                f"stride1 * stride2 = {self.stride1} * {self.stride2} = {stride} does "
+                f"not divide the {FRAME_SAMPLES} samples of a 10 ms frame; choose "
+                "strides whose product does"
+            )
+        if audio.shape[1] < FRAME_SAMPLES:
+            raise ValueError(
+                f"audio has {audio.shape[1]} samples, a frame needs {FRAME_SAMPLES} "
+                "(10 ms at 16 kHz); pad or loop the clip"
+            )
+        x = zero_invalid(audio[..., None], valid)  # b t 1
+        x, valid = conv_bn(
+            x,
+            valid,
+            self.channels1,
+            (self.kernel1,),
+            strides=(self.stride1,),
+            conv="conv1",
+            bn="bn1",
+            train=train,
+            dtype=self.dtype,
+        )
+        x, valid = conv_bn(
+            x,
+            valid,
+            self.channels2,
+            (self.kernel2,),
+            strides=(self.stride2,),
+            conv="conv2",
+            bn="bn2",
+            train=train,
+            dtype=self.dtype,
+        )
+        pool = FRAME_SAMPLES // stride
+        # An incomplete last frame is dropped: 1 s is exactly 100 frames.
+        x = nn.max_pool(x, window_shape=(pool,), strides=(pool,), padding="VALID")
+        valid = None if valid is None else valid // pool
+        return zero_invalid(x, valid), valid
+
+
+def llf_sizes(spec: str) -> dict[str, int]:
+    """The LLF's fields for a preset's name or for "K1,S1,K2,S2".
+
+    Raises:
+      ValueError: on an unknown name or a malformed list.
+    """
+    if spec in LLF_PRESETS:
+        sizes = LLF_PRESETS[spec]
+    else:
+        try:
+            sizes = tuple(int(number) for number in spec.split(","))
+        except ValueError:
+            sizes = ()
+        if len(sizes) != 4 or min(sizes) < 1:
+            raise ValueError(
+                f"unknown front end {spec!r}; known: {sorted(LLF_PRESETS)}, four "
+                "numbers 'K1,S1,K2,S2', or 'package.module:Class'"
+            )
+    names = ("kernel1", "stride1", "kernel2", "stride2")
+    return dict(zip(names, sizes, strict=True))

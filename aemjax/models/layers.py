@@ -1,0 +1,95 @@
+"""The pieces that front ends, backbones and heads are built from.
+
+Valid frames travel beside activations as an int array `b` (None: every frame is
+valid). Whatever lies past them is zeroed after each ReLU, and zero is what a
+convolution reads in its own padding: so a clip scores the same alone and in a padded
+batch.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from aemjax.models.depthwise import depthwise_conv
+
+Valid = Int[Array, "b"] | None
+
+BATCH_NORM_EPSILON = 1e-5
+BATCH_NORM_MOMENTUM = 0.9
+
+
+def frame_mask(valid: Int[Array, "b"], x: Array) -> Bool[Array, "b f ..."]:
+    """True at the valid frames (axis 1) of `x`, with axes of size 1 after them."""
+    mask = jnp.arange(x.shape[1])[None, :] < valid[:, None]
+    return mask.reshape(mask.shape + (1,) * (x.ndim - 2))
+
+
+def zero_invalid(x: Array, valid: Valid) -> Array:
+    """Zeroes what lies past the valid frames (axis 1)."""
+    return x if valid is None else jnp.where(frame_mask(valid, x), x, 0)
+
+
+def strided(valid: Valid, stride: int) -> Valid:
+    """Valid frames left by a convolution or ceil-mode pool of this stride."""
+    return None if valid is None else -(-valid // stride)
+
+
+def conv_bn(
+    x: Array,
+    valid: Valid,
+    features: int,
+    kernel: tuple[int, ...],
+    *,
+    conv: str,
+    bn: str,
+    train: bool,
+    strides: tuple[int, ...] | None = None,
+    depthwise: bool = False,
+    relu: bool = True,
+    dtype: jnp.dtype = jnp.float32,
+) -> tuple[Array, Valid]:
+    """Convolution without bias -> BatchNorm -> ReLU; call it inside `nn.compact`.
+
+    Args:
+      x: `b f ... c`; as many axes between `b` and `c` as `kernel` has entries.
+      valid: valid frames of `x`.
+      features: output channels; with `depthwise`, those of `x`.
+      kernel: its size per axis, time first.
+      conv: parameter name of the convolution, in the calling module.
+      bn: that of the BatchNorm.
+      train: batch statistics (of valid frames alone) instead of running ones.
+
+    Returns:
+      The activations, zero past their valid frames if `relu`, and those frames.
+    """
+    x = nn.Conv(
+        features,
+        kernel,
+        strides=strides,
+        padding=[((k - 1) // 2, k // 2) for k in kernel],
+        feature_group_count=features if depthwise else 1,
+        conv_general_dilated=depthwise_conv if depthwise else None,
+        use_bias=False,
+        kernel_init=nn.initializers.he_normal(),
+        dtype=dtype,
+        name=conv,
+    )(x)
+    valid = strided(valid, strides[0] if strides else 1)
+    x = nn.BatchNorm(
+        use_running_average=not train,
+        momentum=BATCH_NORM_MOMENTUM,
+        epsilon=BATCH_NORM_EPSILON,
+        dtype=dtype,
+        name=bn,
+    )(x, mask=None if valid is None else frame_mask(valid, x))
+    if relu:
+        x = zero_invalid(nn.relu(x), valid)
+    return x, valid
+
+
+def mean_over_valid(x: Float[Array, "b f w c"], valid: Valid) -> Float[Array, "b c"]:
+    """Global average pool in float32, over valid frames and every row `w`."""
+    rows = x.astype(jnp.float32).mean(axis=2)  # b f c
+    if valid is None:
+        return rows.mean(axis=1)
+    return zero_invalid(rows, valid).sum(axis=1) / valid[:, None]
