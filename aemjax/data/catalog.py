@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from aemjax.data import audioset, esc50, manifest
+from aemjax.data import audioset, esc50, manifest, urbansound8k
 from aemjax.data.clips import Listing
 
 
@@ -54,6 +54,13 @@ DATASETS = {
         keeps_silence=False,
         published_clips={"full": 400},
         home="github.com/karolpiczak/ESC-50 (the rows marked esc10)",
+    ),
+    "urbansound8k": Dataset(
+        read=urbansound8k.read,
+        multi_label=False,
+        keeps_silence=False,
+        published_clips={"full": 8732},
+        home="urbansounddataset.weebly.com",
     ),
     "manifest": Dataset(
         read=manifest.read,

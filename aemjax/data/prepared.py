@@ -97,6 +97,18 @@ class PreparedSet:
         """Changes with any record, and with their order."""
         return self.manifest["checksum"]
 
+    def check_classes(self, num_classes: int) -> None:
+        """Refuses a model whose head does not fit the labels.
+
+        Raises:
+          ValueError: naming both numbers.
+        """
+        if num_classes != len(self.label_names):
+            raise ValueError(
+                f"config.model.num_classes is {num_classes}, {self.path} has "
+                f"{len(self.label_names)} classes; set it to that"
+            )
+
     def labels_multi_hot(self, rows: np.ndarray) -> np.ndarray:
         """Float32 multi-hot labels "rows k"."""
         result = np.zeros((len(rows), len(self.label_names)), np.float32)

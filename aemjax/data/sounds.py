@@ -17,7 +17,7 @@ from aemjax.data import sound_families
 
 Rng = np.random.Generator
 Wave = Float[np.ndarray, " t"]
-
+Range = tuple[float, float]
 
 # Mean power of the sound over that of the background, drawn uniformly.
 SNR_DB = (0.0, 24.0)
@@ -33,130 +33,51 @@ class SoundClass(NamedTuple):
     treatment: str = "plain"
 
 
-# Rates are in Hz. The gaps between slow, medium and fast regions keep neighbouring
-# classes apart, and leave room for the regions of the sets that are fine-tuned on.
-_FAST_S, _SLOW_S = (0.1, 0.18), (0.5, 0.9)
-_SLOW_HZ, _MEDIUM_HZ, _FAST_HZ = (3.0, 4.5), (8.0, 11.0), (20.0, 28.0)
-_SHALLOW, _DEEP = (0.1, 0.2), (0.5, 0.8)
+def glide(name: str, contour: str, event_s: Range) -> SoundClass:
+    """Separate events of one pitch contour; `event_s` is how long each lasts."""
+    return SoundClass(name, "glide", {"contour": contour, "event_s": event_s})
 
 
-def _glides() -> list[SoundClass]:
-    lasts_s = {"fast": _FAST_S, "slow": _SLOW_S}
-    contours = ("rising", "falling", "arching", "dipping", "three steps up")
-    return [
-        SoundClass(
-            f"{speed} {contour} chirp",
-            "glide",
-            {"contour": contour, "event_s": lasts_s[speed]},
-        )
-        for contour in (*contours, "three steps down")
-        for speed in lasts_s
-    ]
+def tremolo(name: str, shape: str, rate_hz: Range) -> SoundClass:
+    """A steady sound whose level follows a modulator."""
+    return SoundClass(name, "tremolo", {"shape": shape, "rate_hz": rate_hz})
 
 
-def _tremolos() -> list[SoundClass]:
-    rates = {"slow": _SLOW_HZ, "medium": _MEDIUM_HZ, "fast": _FAST_HZ}
-    kinds = {
-        "slow": ("sine", "gate", "struck", "swelling"),
-        "medium": ("sine", "struck", "swelling"),
-        "fast": ("sine",),
-    }
-    return [
-        SoundClass(
-            f"{speed} {shape} tremolo",
-            "tremolo",
-            {"shape": shape, "rate_hz": rates[speed]},
-        )
-        for speed, shapes in kinds.items()
-        for shape in shapes
-    ]
+def warble(name: str, shape: str, rate_hz: Range, octaves: Range) -> SoundClass:
+    """A steady sound whose pitch follows a modulator, over so many octaves."""
+    region = {"shape": shape, "rate_hz": rate_hz, "octaves": octaves}
+    return SoundClass(name, "warble", region)
 
 
-def _warbles() -> list[SoundClass]:
-    rates = {"slow": _SLOW_HZ, "medium": _MEDIUM_HZ, "fast": _FAST_HZ}
-    depths = {"shallow": _SHALLOW, "deep": _DEEP}
-    warbles = [
-        SoundClass(
-            f"{depth} {speed} warble",
-            "warble",
-            {"shape": "sine", "rate_hz": rate, "octaves": depths[depth]},
-        )
-        for speed, rate in rates.items()
-        for depth in depths
-    ]
-    sirens = {
-        "two-tone siren": ("square", (1.2, 2.0)),
-        "two-tone alarm": ("square", (4.0, 6.0)),
-        "slow rising siren": ("up", (0.8, 1.2)),
-        "slow falling siren": ("down", (0.8, 1.2)),
-        "fast rising siren": ("up", _SLOW_HZ),
-        "fast falling siren": ("down", _SLOW_HZ),
-    }
-    return warbles + [
-        SoundClass(name, "warble", {"shape": shape, "rate_hz": rate, "octaves": _DEEP})
-        for name, (shape, rate) in sirens.items()
-    ]
+def knocks(
+    name: str, rhythm: str, rate_hz: Range, accents: tuple[float, ...] = (1.0,)
+) -> SoundClass:
+    """Strokes in a rhythm, on average `rate_hz` of them; `accents` repeat."""
+    region = {"rhythm": rhythm, "rate_hz": rate_hz, "accents": accents}
+    return SoundClass(name, "knocks", region)
 
 
-def _strokes() -> list[SoundClass]:
-    knocks = {
-        "slow even knocks": ("even", (1.8, 2.8)),
-        "fast even knocks": ("even", (6.0, 8.0)),
-        "paired knocks": ("paired", (3.0, 4.5)),
-        "tripled knocks": ("tripled", (3.0, 4.5)),
-        "galloping knocks": ("galloping", (4.5, 6.5)),
-        "accelerating knocks": ("accelerating", (4.0, 6.0)),
-        "slowing knocks": ("slowing", (4.0, 6.0)),
-        "random knocks": ("random", (3.0, 5.0)),
-    }
-    crackles = {
-        "sparse crackles": ("random", (9.0, 16.0)),
-        "dense crackles": ("random", (50.0, 80.0)),
-        "rain of clicks": ("random", (250.0, 500.0)),
-        "clusters of clicks": ("clustered", (30.0, 50.0)),
-    }
-    bursts = {"slow": (1.5, 2.2), "fast": (5.0, 7.0)}
-    return (
-        [
-            SoundClass(name, "knocks", {"rhythm": rhythm, "rate_hz": rate})
-            for name, (rhythm, rate) in knocks.items()
-        ]
-        + [
-            SoundClass(name, "crackle", {"rhythm": rhythm, "rate_hz": rate})
-            for name, (rhythm, rate) in crackles.items()
-        ]
-        + [
-            SoundClass(
-                f"{speed} {shape} bursts",
-                "bursts",
-                {"shape": shape, "rhythm": "even", "rate_hz": rate},
-            )
-            for speed, rate in bursts.items()
-            for shape in ("struck", "swelling")
-        ]
-    )
+def bursts(name: str, shape: str, rhythm: str, rate_hz: Range) -> SoundClass:
+    """Puffs of noise in a rhythm."""
+    region = {"shape": shape, "rhythm": rhythm, "rate_hz": rate_hz}
+    return SoundClass(name, "bursts", region)
 
 
-def _breaths() -> list[SoundClass]:
-    regions = {
-        "slow breath": {"cycle_s": (1.5, 2.0)},
-        "fast breath": {"cycle_s": (0.5, 0.7)},
-        "breath, wheeze in": {"adds": "wheeze", "window": (0.03, 0.4)},
-        "breath, wheeze out": {"adds": "wheeze", "window": (0.47, 0.88)},
-        "breath, early crackles": {"adds": "crackles", "window": (0.0, 0.2)},
-        "breath, late crackles": {"adds": "crackles", "window": (0.25, 0.45)},
-    }
-    return [
-        SoundClass(name, "breath", {"cycle_s": (0.9, 1.3)} | region)
-        for name, region in regions.items()
-    ]
+def crackle(name: str, rhythm: str, rate_hz: Range) -> SoundClass:
+    """Irregular clicks, on average `rate_hz` of them."""
+    return SoundClass(name, "crackle", {"rhythm": rhythm, "rate_hz": rate_hz})
+
+
+def breath(name: str, cycle_s: Range, **region: Any) -> SoundClass:
+    """Breathing; `adds` "wheeze" or "crackles" in a `window` of the cycle."""
+    return SoundClass(name, "breath", {"cycle_s": cycle_s} | region)
 
 
 def with_centres(classes: Sequence[SoundClass]) -> tuple[SoundClass, ...]:
     """Gives the classes in turn one of five pitch centres, 0.7 octaves apart.
 
-    The spread within a class is wider than all five, so that, as with real sounds,
-    the spectrum is a hint and no more.
+    A class spreads over one and a half octaves and shares its centre with every fifth
+    class, so that, as with real sounds, the spectrum is a hint and no more.
     """
     return tuple(
         c._replace(centre_hz=800.0 * 2 ** (0.7 * (2 * n % 5 - 2)))
@@ -164,8 +85,70 @@ def with_centres(classes: Sequence[SoundClass]) -> tuple[SoundClass, ...]:
     )
 
 
+# Rates in Hz, event lengths in s, depths in octaves. The gaps between the regions keep
+# neighbouring classes apart, and leave room for the regions of other twins.
+_FAST_S, _SLOW_S, _BREATH_S = (0.1, 0.18), (0.5, 0.9), (0.9, 1.3)
+_SLOW_HZ, _BRISK_HZ, _FAST_HZ = (3.0, 4.5), (8.0, 11.0), (20.0, 28.0)
+_SHALLOW, _DEEP = (0.1, 0.2), (0.5, 0.8)
+
+# Ordered so that every prefix mixes the families and holds pairs of near classes.
 CLASSES: tuple[SoundClass, ...] = with_centres(
-    [*_glides(), *_tremolos(), *_warbles(), *_strokes(), *_breaths()]
+    (
+        glide("fast rising chirp", "rising", _FAST_S),
+        glide("slow rising chirp", "rising", _SLOW_S),
+        tremolo("slow trill", "sine", _SLOW_HZ),
+        tremolo("slow stutter", "gate", _SLOW_HZ),
+        warble("shallow slow warble", "sine", _SLOW_HZ, _SHALLOW),
+        warble("deep slow warble", "sine", _SLOW_HZ, _DEEP),
+        knocks("slow even knocks", "even", (1.8, 2.8)),
+        knocks("fast even knocks", "even", (6.0, 8.0)),
+        bursts("slow puffs", "struck", "even", (1.5, 2.2)),
+        bursts("slow reversed puffs", "swelling", "even", (1.5, 2.2)),
+        crackle("sparse crackles", "random", (9.0, 16.0)),
+        crackle("dense crackles", "random", (50.0, 80.0)),
+        breath("slow breath", (1.5, 2.0)),
+        breath("breath, wheezing in", _BREATH_S, adds="wheeze", window=(0.03, 0.4)),
+        glide("fast falling chirp", "falling", _FAST_S),
+        glide("slow falling chirp", "falling", _SLOW_S),
+        warble("shallow brisk warble", "sine", _BRISK_HZ, _SHALLOW),
+        warble("deep brisk warble", "sine", _BRISK_HZ, _DEEP),
+        tremolo("slow strumming", "struck", _SLOW_HZ),
+        tremolo("slow reversed strumming", "swelling", _SLOW_HZ),
+        knocks("paired knocks", "paired", (3.0, 4.5)),
+        knocks("tripled knocks", "tripled", (3.0, 4.5)),
+        glide("fast arching chirp", "arching", _FAST_S),
+        glide("slow arching chirp", "arching", _SLOW_S),
+        warble("shallow fast warble", "sine", _FAST_HZ, _SHALLOW),
+        warble("deep fast warble", "sine", _FAST_HZ, _DEEP),
+        breath("breath, wheezing out", _BREATH_S, adds="wheeze", window=(0.47, 0.88)),
+        breath("fast breath", (0.5, 0.7)),
+        glide("fast dipping chirp", "dipping", _FAST_S),
+        glide("slow dipping chirp", "dipping", _SLOW_S),
+        tremolo("brisk trill", "sine", _BRISK_HZ),
+        tremolo("brisk strumming", "struck", _BRISK_HZ),
+        warble("two-tone siren", "square", (1.2, 2.0), _DEEP),
+        warble("two-tone alarm", "square", (4.0, 6.0), _DEEP),
+        knocks("galloping knocks", "galloping", (4.5, 6.5)),
+        knocks("accelerating knocks", "accelerating", (4.0, 6.0)),
+        bursts("fast puffs", "struck", "even", (5.0, 7.0)),
+        bursts("fast reversed puffs", "swelling", "even", (5.0, 7.0)),
+        crackle("rain of clicks", "random", (250.0, 500.0)),
+        crackle("clusters of clicks", "clustered", (30.0, 50.0)),
+        glide("fast three steps up chirp", "three steps up", _FAST_S),
+        glide("slow three steps up chirp", "three steps up", _SLOW_S),
+        warble("slow rising siren", "up", (0.8, 1.2), _DEEP),
+        warble("slow falling siren", "down", (0.8, 1.2), _DEEP),
+        breath("breath, early crackles", _BREATH_S, adds="crackles", window=(0.0, 0.2)),
+        breath("breath, late crackles", _BREATH_S, adds="crackles", window=(0.3, 0.5)),
+        tremolo("brisk reversed strumming", "swelling", _BRISK_HZ),
+        tremolo("fast trill", "sine", _FAST_HZ),
+        knocks("slowing knocks", "slowing", (4.0, 6.0)),
+        knocks("random knocks", "random", (3.0, 5.0)),
+        glide("fast three steps down chirp", "three steps down", _FAST_S),
+        glide("slow three steps down chirp", "three steps down", _SLOW_S),
+        warble("fast rising siren", "up", _SLOW_HZ, _DEEP),
+        warble("fast falling siren", "down", _SLOW_HZ, _DEEP),
+    )
 )
 
 
@@ -188,24 +171,17 @@ def _echo(delay_s: float, gain: float) -> Callable[[Wave, int], Wave]:
     return apply
 
 
-def _clip(wave: Wave, sr: int) -> Wave:
-    limit = 0.5 * np.sqrt(np.mean(wave**2))
-    return np.clip(wave, -limit, limit)
-
-
 # What else can happen to a sound; crossed with the classes it gives ever more of them.
 TREATMENTS: dict[str, Callable[[Wave, int], Wave]] = {
     "plain": lambda wave, sr: wave,
     "echoing": _echo(0.23, 0.6),
     "muffled": _filtered(500.0, "lowpass"),
     "thin": _filtered(2500.0, "highpass"),
-    "distorted": _clip,
+    "distorted": lambda wave, sr: np.tanh(4 * wave / (wave.std() + 1e-9)),
     "fading": lambda wave, sr: wave * np.geomspace(1, 0.02, wave.size),
     "approaching": lambda wave, sr: wave * np.geomspace(0.02, 1, wave.size),
     "brief": lambda wave, sr: wave * (np.arange(wave.size) < 0.3 * wave.size),
-    "interrupted": lambda wave, sr: (
-        wave * (np.abs(np.linspace(-1, 1, wave.size)) > 0.25)
-    ),
+    "returning": lambda wave, sr: wave * np.abs(np.linspace(-1, 1, wave.size)),
     "metallic": _echo(0.004, 0.9),
 }
 

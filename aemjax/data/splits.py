@@ -7,21 +7,27 @@ from aemjax.data.prepared import PreparedSet
 
 
 def by_split(data: PreparedSet, spec: str) -> np.ndarray:
-    """Rows of the official splits named in "a+b".
+    """Rows of the official splits named in "a+b"; "a:1,2" is folds 1 and 2 of a.
 
     Raises:
-      ValueError: if the set has no such split, or no clip in it.
+      ValueError: if the set has no such split or fold.
     """
-    names = spec.split("+")
-    if unknown := [name for name in names if name not in data.manifest["splits"]]:
-        raise ValueError(
-            f"{data.path} has no splits {unknown}; it has "
-            f"{sorted(data.manifest['splits'])}"
-        )
-    rows = np.flatnonzero(np.isin(data.split, names))
-    if not len(rows):
-        raise ValueError(f"{data.path}: the splits {names} hold no clips")
-    return rows
+    chosen = np.zeros(len(data), bool)
+    for part in spec.split("+"):
+        split, _, folds = part.partition(":")
+        rows = data.split == split
+        if folds:
+            rows &= np.isin(data.fold.astype(str), folds.split(","))
+        if not rows.any():
+            known = {
+                name: sorted(set(data.fold[data.split == name].tolist()))
+                for name in data.manifest["splits"]
+            }
+            raise ValueError(
+                f"{data.path} has no clips in {part!r}; its splits and folds: {known}"
+            )
+        chosen |= rows
+    return np.flatnonzero(chosen)
 
 
 def by_fold(

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aemjax.data import sounds
-from aemjax.data.sounds import SoundClass
+from aemjax.data.sounds import (
+    SoundClass,
+    breath,
+    bursts,
+    crackle,
+    glide,
+    knocks,
+    tremolo,
+    warble,
+)
 from aemjax.data.synthetic import files
 
 SAMPLE_RATE = 44100
@@ -18,94 +27,64 @@ FOLDS = 5
 
 _MID_S, _LONG_S = (0.25, 0.4), (0.6, 1.0)
 _MID_HZ, _QUICK_HZ, _ROUGH_HZ = (5.3, 7.0), (13.0, 17.0), (35.0, 48.0)
+_CYCLE_S = (0.75, 1.0)
 _SHALLOW, _DEEP = (0.1, 0.2), (0.5, 0.8)
-
-
-def _glide(name: str, contour: str, event_s: tuple[float, float]) -> SoundClass:
-    return SoundClass(name, "glide", {"contour": contour, "event_s": event_s})
-
-
-def _tremolo(name: str, shape: str, rate_hz: tuple[float, float]) -> SoundClass:
-    return SoundClass(name, "tremolo", {"shape": shape, "rate_hz": rate_hz})
-
-
-def _warble(name, shape, rate_hz, octaves=_DEEP) -> SoundClass:
-    region = {"shape": shape, "rate_hz": rate_hz, "octaves": octaves}
-    return SoundClass(name, "warble", region)
-
-
-def _knocks(name, rhythm, rate_hz, accents=(1.0,)) -> SoundClass:
-    region = {"rhythm": rhythm, "rate_hz": rate_hz, "accents": accents}
-    return SoundClass(name, "knocks", region)
-
-
-def _bursts(name, shape, rhythm, rate_hz) -> SoundClass:
-    region = {"shape": shape, "rhythm": rhythm, "rate_hz": rate_hz}
-    return SoundClass(name, "bursts", region)
-
-
-def _crackle(name, rhythm, rate_hz) -> SoundClass:
-    return SoundClass(name, "crackle", {"rhythm": rhythm, "rate_hz": rate_hz})
-
-
-def _breath(name, **region) -> SoundClass:
-    return SoundClass(name, "breath", {"cycle_s": (0.75, 1.0)} | region)
 
 
 # Ordered so that every prefix mixes the families; the first ten are the twin's
 # ESC-10, chosen in groups that differ in their course in time alone.
 CLASSES: tuple[SoundClass, ...] = sounds.with_centres(
     (
-        _glide("rising_call", "rising", _MID_S),
-        _glide("falling_call", "falling", _MID_S),
-        _tremolo("quick_flutter", "sine", _QUICK_HZ),
-        _tremolo("plucked_string", "struck", _MID_HZ),
-        _warble("vibrato", "sine", _MID_HZ, _SHALLOW),
-        _warble("ambulance", "square", (2.5, 3.5)),
-        _knocks("ticking", "even", (4.0, 5.2)),
-        _knocks("limping_steps", "limping", (3.2, 4.4)),
-        _bursts("puffing", "struck", "even", (3.0, 4.2)),
-        _bursts("reversed_puffing", "swelling", "even", (3.0, 4.2)),
-        _glide("arching_call", "arching", _MID_S),
-        _glide("dipping_call", "dipping", _MID_S),
-        _tremolo("bowed_swells", "swelling", _MID_HZ),
-        _tremolo("chopped_hum", "gate", _QUICK_HZ),
-        _warble("wide_vibrato", "sine", _MID_HZ),
-        _warble("rising_alarm", "up", (1.5, 2.2)),
-        _warble("falling_alarm", "down", (1.5, 2.2)),
-        _knocks("fourfold_knocks", "fourfold", (3.4, 4.6)),
-        _knocks("marching", "even", (3.0, 4.0), (1.0, 0.35)),
-        _crackle("frying", "random", (110.0, 170.0)),
-        _breath("breathing"),
-        _breath("wheezing_throughout", adds="wheeze", window=(0.03, 0.9)),
-        _glide("late_rising_moan", "late rising", _LONG_S),
-        _glide("early_rising_moan", "early rising", _LONG_S),
-        _tremolo("rough_drone", "sine", _ROUGH_HZ),
-        _tremolo("slow_pulse", "sine", _MID_HZ),
-        _warble("insect_warble", "sine", _QUICK_HZ, _SHALLOW),
-        _warble("wide_insect_warble", "sine", _QUICK_HZ),
-        _knocks("dropped_ball", "accelerating", (7.0, 9.0)),
-        _knocks("winding_down", "slowing", (7.0, 9.0)),
-        _bursts("paired_puffs", "struck", "paired", (2.6, 3.6)),
-        _bursts("reversed_paired_puffs", "swelling", "paired", (2.6, 3.6)),
-        _crackle("embers", "random", (22.0, 36.0)),
-        _breath("panting", cycle_s=(0.3, 0.42)),
-        _breath("crackling_exhalation", adds="crackles", window=(0.5, 0.85)),
-        _glide("late_falling_moan", "late falling", _LONG_S),
-        _glide("early_falling_moan", "early falling", _LONG_S),
-        _glide("two_notes_up", "two steps up", _MID_S),
-        _glide("two_notes_down", "two steps down", _MID_S),
-        _warble("wailing", "triangle", (0.9, 1.4)),
-        _warble("trill", "square", _QUICK_HZ, _SHALLOW),
-        _knocks("waltzing_knocks", "even", (4.5, 5.5), (1.0, 0.3, 0.3)),
-        _knocks("hurried_pairs", "paired", (6.0, 8.0)),
-        _bursts("tripled_puffs", "struck", "tripled", (3.0, 4.0)),
-        _crackle("popping_clusters", "clustered", (80.0, 120.0)),
-        _breath("long_inhalation", inhale=0.65),
-        _breath("short_inhalation", inhale=0.2),
-        _glide("hopping_notes", "hopping", _MID_S),
-        _glide("ducking_notes", "ducking", _MID_S),
-        _tremolo("chopped_pulse", "gate", _MID_HZ),
+        glide("rising_call", "rising", _MID_S),
+        glide("falling_call", "falling", _MID_S),
+        tremolo("quick_flutter", "sine", _QUICK_HZ),
+        tremolo("plucked_string", "struck", _MID_HZ),
+        warble("vibrato", "sine", _MID_HZ, _SHALLOW),
+        warble("ambulance", "square", (2.5, 3.5), _DEEP),
+        knocks("ticking", "even", (4.0, 5.2)),
+        knocks("limping_steps", "limping", (3.2, 4.4)),
+        bursts("puffing", "struck", "even", (3.0, 4.2)),
+        bursts("reversed_puffing", "swelling", "even", (3.0, 4.2)),
+        glide("arching_call", "arching", _MID_S),
+        glide("dipping_call", "dipping", _MID_S),
+        tremolo("bowed_swells", "swelling", _MID_HZ),
+        tremolo("chopped_hum", "gate", _QUICK_HZ),
+        warble("wide_vibrato", "sine", _MID_HZ, _DEEP),
+        warble("rising_alarm", "up", (1.5, 2.2), _DEEP),
+        warble("falling_alarm", "down", (1.5, 2.2), _DEEP),
+        knocks("fourfold_knocks", "fourfold", (3.4, 4.6)),
+        knocks("marching", "even", (3.0, 4.0), (1.0, 0.35)),
+        crackle("frying", "random", (110.0, 170.0)),
+        breath("breathing", _CYCLE_S),
+        breath("wheezing_throughout", _CYCLE_S, adds="wheeze", window=(0.03, 0.9)),
+        glide("late_rising_moan", "late rising", _LONG_S),
+        glide("early_rising_moan", "early rising", _LONG_S),
+        tremolo("rough_drone", "sine", _ROUGH_HZ),
+        tremolo("slow_pulse", "sine", _MID_HZ),
+        warble("insect_warble", "sine", _QUICK_HZ, _SHALLOW),
+        warble("wide_insect_warble", "sine", _QUICK_HZ, _DEEP),
+        knocks("dropped_ball", "accelerating", (7.0, 9.0)),
+        knocks("winding_down", "slowing", (7.0, 9.0)),
+        bursts("paired_puffs", "struck", "paired", (2.6, 3.6)),
+        bursts("reversed_paired_puffs", "swelling", "paired", (2.6, 3.6)),
+        crackle("embers", "random", (22.0, 36.0)),
+        breath("panting", (0.3, 0.42)),
+        breath("crackling_exhalation", _CYCLE_S, adds="crackles", window=(0.5, 0.85)),
+        glide("late_falling_moan", "late falling", _LONG_S),
+        glide("early_falling_moan", "early falling", _LONG_S),
+        glide("two_notes_up", "two steps up", _MID_S),
+        glide("two_notes_down", "two steps down", _MID_S),
+        warble("wailing", "triangle", (0.9, 1.4), _DEEP),
+        warble("trill", "square", _QUICK_HZ, _SHALLOW),
+        knocks("waltzing_knocks", "even", (4.5, 5.5), (1.0, 0.3, 0.3)),
+        knocks("hurried_pairs", "paired", (6.0, 8.0)),
+        bursts("tripled_puffs", "struck", "tripled", (3.0, 4.0)),
+        crackle("popping_clusters", "clustered", (80.0, 120.0)),
+        breath("long_inhalation", _CYCLE_S, inhale=0.65),
+        breath("short_inhalation", _CYCLE_S, inhale=0.2),
+        glide("hopping_notes", "hopping", _MID_S),
+        glide("ducking_notes", "ducking", _MID_S),
+        tremolo("chopped_pulse", "gate", _MID_HZ),
     )
 )
 

@@ -1,0 +1,15 @@
+"""Randomness as a function of (seed, stream, step); no key is ever carried."""
+
+import zlib
+
+import jax
+from jaxtyping import Array, Int
+
+
+def stream_key(seed: int, stream: str, step: int | Int[Array, ""]) -> jax.Array:
+    """The key of one stream ("dropout", "gain", ...) at one step.
+
+    Two streams never share a key, and a resumed run draws what the unbroken one would.
+    """
+    name = zlib.crc32(stream.encode())
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), name), step)

@@ -1,0 +1,321 @@
+"""Orbax checkpoints: one step = weights, optimiser, EMA and a JSON card.
+
+    WORKDIR/checkpoints/STEP/{weights,optimizer,ema,card,metrics}
+
+`weights` is what inference needs: {"params", "batch_stats"}. The newest, the best by a
+metric and step 0 are kept.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jax.sharding import NamedSharding
+from orbax.checkpoint import checkpoint_managers
+
+from aemjax.data.prepared import PreparedSet
+from aemjax.train.state import TrainState
+from aemjax.train.workdir import difference, git_commit
+
+PyTree = Any
+FOLDER = "checkpoints"
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What a checkpoint says of itself.
+
+    Attributes:
+      model: arguments of `aemjax.models.create`.
+      sample_rate: Hz of the audio that the model was trained on.
+      labels: class names, in the order of the logits.
+      multi_label: sigmoid rather than softmax.
+      metric: by which the best step was chosen.
+      commit: git commit of the code, or "unknown".
+      data: where the training audio came from, and its fingerprint.
+    """
+
+    model: dict[str, Any]
+    sample_rate: int
+    labels: list[str]
+    multi_label: bool
+    metric: str
+    commit: str
+    data: dict[str, Any]
+
+    @classmethod
+    def of_run(cls, model: dict[str, Any], data: PreparedSet, metric: str) -> "Card":
+        """The card of a run of this checkout on a prepared set."""
+        return cls(
+            model=model,
+            sample_rate=data.manifest["sample_rate"],
+            labels=list(data.label_names),
+            multi_label=data.multi_label,
+            metric=metric,
+            commit=git_commit(),
+            data={
+                "dataset": data.manifest["dataset"],
+                "fingerprint": data.fingerprint,
+            },
+        )
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(
+        self,
+        workdir: str | Path,
+        *,
+        metric: str | None = None,
+        keep_latest: int = 1,
+        asynchronous: bool = True,
+        read_only: bool = False,
+    ):
+        """Opens or makes WORKDIR/checkpoints.
+
+        Args:
+          metric: name among an evaluation's metrics; the step where it is highest is
+            kept.
+          keep_latest: newest steps to keep.
+          asynchronous: save in the background.
+          read_only: touch nothing, not even what a killed save left behind.
+        """
+        self._metric = metric
+        policies = [
+            checkpoint_managers.LatestN(keep_latest),
+            checkpoint_managers.CustomSteps([0]),
+        ]
+        rank = None
+        if metric:
+
+            def rank(metrics: Mapping[str, float]) -> float:
+                return metrics[metric]
+
+            policies.append(
+                checkpoint_managers.BestN(
+                    get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False
+                )
+            )
+        self._manager = ocp.CheckpointManager(
+            Path(workdir).absolute() / FOLDER,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                best_fn=rank,  # without it Orbax stores no metrics
+                enable_async_checkpointing=asynchronous,
+                cleanup_tmp_directories=not read_only,
+                read_only=read_only,
+            ),
+        )
+
+    def save(
+        self,
+        state: TrainState,
+        card: Card,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Saves in the background; call it on every process."""
+        items = {
+            "weights": ocp.args.StandardSave(weights(state)),
+            "optimizer": ocp.args.StandardSave(state.opt_state),
+            "card": ocp.args.JsonSave(dataclasses.asdict(card)),
+        }
+        if state.ema is not None:
+            items["ema"] = ocp.args.StandardSave(state.ema)
+        self._manager.save(
+            int(state.step),
+            args=ocp.args.Composite(**items),
+            metrics=dict(metrics) if metrics is not None else None,
+            force=True,
+        )
+
+    @property
+    def steps(self) -> list[int]:
+        """Every whole step, ascending."""
+        return sorted(self._manager.all_steps())
+
+    @property
+    def latest_step(self) -> int | None:
+        """The newest whole step; None where there is none."""
+        return self._manager.latest_step()
+
+    @property
+    def best_step(self) -> int | None:
+        """The step where the metric was highest; None where it was never measured."""
+        scored = {
+            step: metrics[self._metric]
+            for step in self.steps
+            if (metrics := self.metrics(step))
+        }
+        # The last of equals: the one that BestN keeps.
+        return max(scored, key=lambda step: (scored[step], step), default=None)
+
+    def metrics(self, step: int) -> dict[str, float] | None:
+        """The metrics saved with a step; None where it has none."""
+        return self._manager.metrics(step)
+
+    def card(self, step: int) -> Card:
+        """The card saved with a step."""
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(card=ocp.args.JsonRestore())
+        )
+        return Card(**restored.card)
+
+    def restore(
+        self, like: TrainState, *, step: int, sharding: NamedSharding
+    ) -> TrainState:
+        """The state at a step, onto whatever devices `sharding` names.
+
+        Args:
+          like: a state of the same run, for its structure.
+
+        Raises:
+          ValueError: if the checkpoint is of another model or optimiser.
+        """
+
+        def abstract(tree):
+            return jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+                tree,
+            )
+
+        wanted = {"weights": weights(like), "optimizer": like.opt_state}
+        if like.ema is not None:
+            wanted["ema"] = like.ema
+        self._check_shapes(step, wanted["weights"])
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                **{k: ocp.args.StandardRestore(abstract(v)) for k, v in wanted.items()}
+            ),
+        )
+        return like.replace(
+            step=jax.device_put(jax.numpy.int32(step), sharding),
+            params=restored.weights["params"],
+            batch_stats=restored.weights["batch_stats"],
+            opt_state=restored.optimizer,
+            ema=restored.ema if like.ema is not None else None,
+        )
+
+    def load_weights(self, step: int) -> PyTree:
+        """{"params", "batch_stats"} of a step, as NumPy arrays on the host."""
+        with ocp.StandardCheckpointer() as checkpointer:
+            stored = self._stored_weights(step, checkpointer)
+            device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+            like = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+                stored,
+            )
+            restored = checkpointer.restore(self._weights_path(step), like)
+            return jax.device_get(restored)
+
+    def _weights_path(self, step: int) -> Path:
+        return Path(self._manager.directory) / str(step) / "weights"
+
+    def _stored_weights(self, step: int, checkpointer) -> PyTree:
+        """Shapes and dtypes of a step's weights."""
+        return dict(checkpointer.metadata(self._weights_path(step)).item_metadata.tree)
+
+    def _check_shapes(self, step: int, wanted: PyTree) -> None:
+        with ocp.StandardCheckpointer() as checkpointer:
+            found = _shapes(self._stored_weights(step, checkpointer))
+        if found != (wanted := _shapes(wanted)):
+            raise ValueError(
+                f"{self._weights_path(step)} is a checkpoint of another model; "
+                + difference(found, wanted, "the checkpoint", "this run")
+            )
+
+    def wait(self) -> None:
+        """Returns when every save is on disk.
+
+        Raises:
+          whatever went wrong in the background.
+        """
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def weights(state: TrainState) -> dict[str, PyTree]:
+    """The part of a state that inference needs."""
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def load(spec: str) -> tuple[PyTree, Card, int]:
+    """(weights as NumPy arrays, card, step) of a run's checkpoint.
+
+    Args:
+      spec: "WORKDIR" (the best step, else the newest), "WORKDIR@last", "WORKDIR@STEP".
+
+    Raises:
+      ValueError: if there is no such checkpoint.
+    """
+    folder, _, which = spec.partition("@")
+    path = Path(folder)
+    if not (path / FOLDER).is_dir():
+        raise ValueError(f"{folder} holds no {FOLDER}/; expected a run's folder")
+    with Checkpoints(path, read_only=True) as checkpoints:
+        steps = checkpoints.steps
+        if not steps:
+            raise ValueError(f"{path / FOLDER} holds no whole checkpoint")
+        card = checkpoints.card(steps[-1])
+    if which and which != "last" and which not in map(str, steps):
+        raise ValueError(f"{spec}: no such step; {folder} holds {steps}, and 'last'")
+    with Checkpoints(path, metric=card.metric, read_only=True) as checkpoints:
+        if which:
+            step = steps[-1] if which == "last" else int(which)
+        else:
+            step = checkpoints.best_step or steps[-1]
+        return checkpoints.load_weights(step), card, step
+
+
+def merge(target: PyTree, source: PyTree, patterns: Sequence[str]) -> PyTree:
+    """`target` with the leaves that match a pattern taken from `source`.
+
+    Paths are those within "params" and "batch_stats" ("backbone/bn3/scale"); every
+    matching leaf of the target must be in the source with its shape, and the other way
+    round.
+
+    Raises:
+      ValueError: on any mismatch, printing both sides.
+    """
+
+    def chosen(path) -> bool:
+        name = jax.tree_util.keystr(path[1:], simple=True, separator="/")
+        return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+    def select(tree):
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {path: leaf for path, leaf in leaves if chosen(path)}
+
+    wanted, found = _shapes(target, chosen), _shapes(source, chosen)
+    if not wanted:
+        raise ValueError(f"patterns {list(patterns)} match no parameter")
+    if wanted != found:
+        raise ValueError(
+            "the checkpoint does not fit the model; "
+            + difference(found, wanted, "the checkpoint", "the model")
+        )
+    loaded = select(source)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: loaded.get(path, leaf), target
+    )
+
+
+def _shapes(tree: PyTree, chosen=lambda path: True) -> dict[str, tuple[int, ...]]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        if chosen(path)
+    }

@@ -1,0 +1,100 @@
+"""Scores every clip of a set once, whatever its length and the number of hosts."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+
+from aemjax.data import pipeline
+from aemjax.data.prepared import PreparedSet
+from aemjax.models import AemNet
+from aemjax.train import metrics
+from aemjax.train.sharding import global_batch, shardings
+from aemjax.train.state import TrainState
+from aemjax.train.step import jit_eval_step
+
+ON_DEVICE = ("audio", "lengths", "mean", "std")
+
+
+def predict(
+    eval_step: Callable,
+    params,
+    batch_stats,
+    batches: Iterable[dict[str, np.ndarray]],
+    *,
+    split: NamedSharding,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(rows "n", logits "n k") of all clips, on every process.
+
+    Args:
+      eval_step: from `jit_eval_step`.
+      batches: from `eval_batches`.
+      split: sharding of the examples.
+    """
+    rows, logits = [], []
+    for batch in batches:
+        on_device = global_batch({key: batch[key] for key in ON_DEVICE}, split)
+        own = {"row": batch["row"], "mask": batch["mask"]}
+        scored = eval_step(params, batch_stats, on_device)
+        if jax.process_count() > 1:
+            scored, own = multihost_utils.process_allgather((scored, own), tiled=True)
+        keep = np.asarray(own["mask"]) > 0
+        rows.append(np.asarray(own["row"])[keep])
+        logits.append(np.asarray(scored)[keep])
+    return np.concatenate(rows), np.concatenate(logits)
+
+
+class Evaluator:
+    """Scores the rows of prepared sets with one model; compiled once per length."""
+
+    def __init__(self, model: AemNet, mesh: Mesh, *, batch_size: int, threads: int = 4):
+        self._step = jit_eval_step(mesh, model=model)
+        self._split = shardings(mesh)[1]
+        self._batch_size = batch_size
+        self._threads = threads
+
+    def logits(
+        self, weights: Mapping, data: PreparedSet, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, logits "n k"): of every row, in another order than asked.
+
+        Args:
+          weights: {"params", "batch_stats"}.
+        """
+        batches = pipeline.eval_batches(
+            data,
+            rows,
+            batch_size=self._batch_size,
+            threads=self._threads,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        return predict(
+            self._step,
+            weights["params"],
+            weights["batch_stats"],
+            batches,
+            split=self._split,
+        )
+
+    def metrics(
+        self, state: TrainState, data: PreparedSet, rows: np.ndarray
+    ) -> dict[str, float]:
+        """Metrics of a state; those of its EMA parameters beside them, as "ema_..."."""
+        weights = {"params": state.params, "batch_stats": state.batch_stats}
+        result = score(data, *self.logits(weights, data, rows))
+        if state.ema is not None:
+            weights["params"] = state.ema
+            ema = score(data, *self.logits(weights, data, rows))
+            result |= {f"ema_{key}": value for key, value in ema.items()}
+        return result
+
+
+def score(data: PreparedSet, rows: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """The metrics that fit the set's labels."""
+    labels = data.labels_multi_hot(rows)
+    if data.multi_label:
+        return metrics.multi_label_metrics(logits, labels)
+    return metrics.single_label_metrics(logits, labels)

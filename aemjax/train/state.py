@@ -1,0 +1,63 @@
+"""What a run is made of at a step: arrays alone."""
+
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from aemjax.models import AemNet
+from aemjax.random import stream_key
+from aemjax.train.sharding import shardings
+
+PyTree = Any
+
+INIT_SAMPLES = 16_000  # shapes of parameters do not depend on it
+
+
+@flax.struct.dataclass
+class TrainState:
+    """The state of training.
+
+    Attributes:
+      step: int32 scalar; updates done so far.
+      params: float32 parameters.
+      batch_stats: float32 running statistics, global over the mesh.
+      opt_state: the optimiser's.
+      ema: exponential moving average of `params`; None where it is off.
+    """
+
+    step: jax.Array
+    params: PyTree
+    batch_stats: PyTree
+    opt_state: optax.OptState
+    ema: PyTree = None
+
+
+def create_state(
+    model: AemNet,
+    tx: optax.GradientTransformation,
+    *,
+    seed: int,
+    mesh: Mesh,
+    ema: bool = False,
+) -> TrainState:
+    """The state at step 0, made on the devices that will hold it."""
+
+    def init():
+        variables = model.init(
+            stream_key(seed, "init", 0), jnp.zeros((1, INIT_SAMPLES)), train=False
+        )
+        params = variables["params"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats=variables["batch_stats"],
+            opt_state=tx.init(params),
+            ema=jax.tree.map(jnp.copy, params) if ema else None,
+        )
+
+    replicated, _ = shardings(mesh)
+    return jax.jit(init, out_shardings=replicated)()

@@ -1,0 +1,1 @@
+"""The fine-tuning job: `python -m finetune --config FILE --workdir DIR`."""

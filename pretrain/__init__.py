@@ -1,0 +1,1 @@
+"""The pretraining job: `python -m pretrain --config FILE --workdir DIR`."""

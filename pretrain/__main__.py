@@ -1,0 +1,7 @@
+"""Command line of the pretraining job."""
+
+from aemjax.train.job import main
+from pretrain.train import train
+
+if __name__ == "__main__":
+    main(train)

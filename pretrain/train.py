@@ -1,0 +1,129 @@
+"""Pretrains a model on a prepared set; read it from top to bottom."""
+
+from pathlib import Path
+
+import jax
+from absl import logging
+from ml_collections import ConfigDict
+
+from aemjax import models
+from aemjax.audio.augment import Augment
+from aemjax.audio.read import SAMPLE_RATE
+from aemjax.data import pipeline, splits
+from aemjax.data.prepared import PreparedSet
+from aemjax.train import losses, optimizer, sharding, workdir
+from aemjax.train.checkpoint import Card, Checkpoints
+from aemjax.train.evaluate import Evaluator
+from aemjax.train.loop import fit
+from aemjax.train.state import create_state
+from aemjax.train.step import jit_train_step
+from aemjax.train.writer import open_writer
+
+
+def train(config: ConfigDict, folder: str | Path) -> dict[str, float]:
+    """Trains, or goes on training, into `folder`; returns the last metrics.
+
+    Raises:
+      ValueError: on a config, data set or folder that does not fit.
+      Preempted: after SIGTERM.
+    """
+    mesh = sharding.data_mesh()
+    batch_size = config.train.batch_size
+    sharding.check_batch_size(batch_size, mesh, paired=config.augment.mixup_alpha > 0)
+    sharding.check_batch_size(config.eval.batch_size, mesh)
+
+    data = PreparedSet(config.data.path)
+    data.check_classes(config.model.num_classes)
+    loss_fn = losses.get(config.loss.name, multi_label=data.multi_label)
+    train_rows = splits.by_split(data, config.data.train)
+    eval_rows = splits.by_split(data, config.data.eval)
+
+    def steps(epochs: float) -> int:
+        return round(epochs * len(train_rows) / batch_size)
+
+    total_steps = max(1, steps(config.train.epochs))
+    fixed = config.to_dict() | {"data_fingerprint": data.fingerprint}
+    if workdir.open_workdir(folder, fixed):
+        logging.info("%s has finished its %d steps already", folder, total_steps)
+        return workdir.read_results(folder)
+
+    model = models.create(**config.model)
+    tx = optimizer.create(
+        config.optimizer.name,
+        optimizer.schedule(
+            config.schedule.name,
+            peak=config.optimizer.learning_rate,
+            total_steps=total_steps,
+        ),
+        weight_decay=config.optimizer.weight_decay,
+    )
+    augment = config.augment.to_dict()
+    augment["mixup_start_step"] = steps(augment.pop("mixup_start_epochs"))
+    train_step = jit_train_step(
+        mesh,
+        model=model,
+        tx=tx,
+        augment=Augment(**augment),
+        loss_fn=loss_fn,
+        seed=config.seed,
+        ema_decay=config.train.ema_decay,
+    )
+    evaluator = Evaluator(
+        model, mesh, batch_size=config.eval.batch_size, threads=config.data.threads
+    )
+    state = create_state(
+        model, tx, seed=config.seed, mesh=mesh, ema=config.train.ema_decay > 0
+    )
+    logging.info(
+        "%d parameters; %d clips to train on, %d to evaluate; %d steps on %d devices",
+        sum(x.size for x in jax.tree.leaves(state.params)),
+        len(train_rows),
+        len(eval_rows),
+        total_steps,
+        mesh.size,
+    )
+
+    def batches(start_step: int):
+        return pipeline.train_batches(
+            data,
+            train_rows,
+            batch_size=batch_size,
+            crop_samples=round(config.data.crop_s * SAMPLE_RATE),
+            seed=config.seed,
+            start_step=start_step,
+            threads=config.data.threads,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    card = Card.of_run(config.model.to_dict(), data, config.checkpoint.metric)
+    with Checkpoints(
+        folder,
+        metric=config.checkpoint.metric,
+        keep_latest=config.checkpoint.keep_latest,
+    ) as checkpoints:
+        writer = open_writer(folder, start_step=checkpoints.latest_step or 0)
+        fit(
+            state,
+            train_step=train_step,
+            batches=batches,
+            evaluate=lambda state: evaluator.metrics(state, data, eval_rows),
+            mesh=mesh,
+            total_steps=total_steps,
+            eval_every_steps=max(1, steps(config.eval.every_epochs)),
+            save_every_steps=config.checkpoint.every_steps,
+            log_every_steps=config.train.log_every_steps,
+            checkpoints=checkpoints,
+            card=card,
+            writer=writer,
+        )
+        results = {
+            "steps": total_steps,
+            "train_clips": len(train_rows),
+            "last": checkpoints.metrics(total_steps),
+            "best_step": checkpoints.best_step,
+            "best": checkpoints.metrics(checkpoints.best_step),
+        }
+        writer.close()
+    workdir.write_results(folder, results)
+    return results
