@@ -130,7 +130,10 @@ def _noise(source_rng: Rng, rng: Rng, size: int, sr: int, centre_hz: float) -> W
 
 
 def _onsets_s(rng: Rng, rhythm: str, rate_hz: float, end_s: float) -> np.ndarray:
-    """Stroke times with 3 % jitter, starting somewhere in the first interval."""
+    """Stroke times with 3 % jitter, starting somewhere in the first interval.
+
+    A time too short for the first stroke gets one in its middle.
+    """
     count = int(end_s * rate_hz * 1.5) + 16
     if rhythm == "random":
         gaps = rng.exponential(1, count)
@@ -139,7 +142,7 @@ def _onsets_s(rng: Rng, rhythm: str, rate_hz: float, end_s: float) -> np.ndarray
     else:
         gaps = np.resize(RHYTHMS[rhythm], count) * rng.normal(1, 0.03, count)
     times = (np.cumsum(gaps) - gaps[0] * rng.random()) / rate_hz
-    return times[times < end_s]
+    return times[times < end_s] if times[0] < end_s else np.array([end_s / 2])
 
 
 def _event_time(onsets_s: np.ndarray, lasts_s: np.ndarray, size: int, sr: int) -> Wave:
@@ -214,8 +217,6 @@ def _bursts(source_rng, rng, size, sr, *, centre_hz, shape, rhythm, rate_hz):
     """Puffs of noise, struck (sudden start) or swelling (sudden end)."""
     rate_hz, fill = _pick(source_rng, rate_hz), source_rng.uniform(0.5, 0.9)
     onsets_s = _onsets_s(rng, rhythm, rate_hz, size / sr)
-    if not onsets_s.size:
-        onsets_s = np.zeros(1)
     # A burst ends before the closest next one begins.
     last_s = fill * min(RHYTHMS[rhythm]) / rate_hz
     u = _event_time(onsets_s, np.full(onsets_s.size, last_s), size, sr)
@@ -268,7 +269,7 @@ def _breath(
         sr,
         centre_hz=centre_hz,
         rhythm="random",
-        rate_hz=(25, 50),
+        rate_hz=(25.0, 50.0),
     )
     return wave + 3 * gate * click / (np.sqrt(np.mean(click**2)) + 1e-9)
 

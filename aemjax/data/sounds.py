@@ -171,6 +171,11 @@ def _echo(delay_s: float, gain: float) -> Callable[[Wave, int], Wave]:
     return apply
 
 
+def _around_peak(wave: Wave, sr: int) -> Wave:
+    distance = np.abs(np.arange(wave.size) - np.abs(wave).argmax())
+    return wave * (distance < 0.15 * wave.size)
+
+
 # What else can happen to a sound; crossed with the classes it gives ever more of them.
 TREATMENTS: dict[str, Callable[[Wave, int], Wave]] = {
     "plain": lambda wave, sr: wave,
@@ -180,7 +185,7 @@ TREATMENTS: dict[str, Callable[[Wave, int], Wave]] = {
     "distorted": lambda wave, sr: np.tanh(4 * wave / (wave.std() + 1e-9)),
     "fading": lambda wave, sr: wave * np.geomspace(1, 0.02, wave.size),
     "approaching": lambda wave, sr: wave * np.geomspace(0.02, 1, wave.size),
-    "brief": lambda wave, sr: wave * (np.arange(wave.size) < 0.3 * wave.size),
+    "brief": _around_peak,
     "returning": lambda wave, sr: wave * np.abs(np.linspace(-1, 1, wave.size)),
     "metallic": _echo(0.004, 0.9),
 }

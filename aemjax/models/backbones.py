@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from aemjax.models import ops
 from aemjax.models.layers import Valid, conv_bn, strided, zero_invalid
 
 Image = Float[Array, "b f w c"]
@@ -47,8 +48,8 @@ def scaled(channels: int, width: float) -> int:
 
 def pool_ceil(x: Image, valid: Valid) -> tuple[Image, Valid]:
     """2x2 max-pool with stride 2; keeps an incomplete last window, on both axes."""
-    pad = [(0, x.shape[1] % 2), (0, x.shape[2] % 2)]
-    x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2), padding=pad)
+    padding = ((0, x.shape[1] % 2), (0, x.shape[2] % 2))
+    x = ops.max_pool(x, (2, 2), (2, 2), padding)
     return x, strided(valid, 2)
 
 
@@ -161,9 +162,7 @@ class ResNet18(nn.Module):
             train=train,
             dtype=self.dtype,
         )
-        x = nn.max_pool(
-            x, window_shape=(3, 3), strides=(2, 2), padding=[(1, 1), (1, 1)]
-        )
+        x = ops.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
         valid = strided(valid, 2)
         x = zero_invalid(x, valid)  # a window past the last frame may still see it
         for number, (channels, stride) in enumerate(RESNET18_BLOCKS, start=1):

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from aemjax.models import ops
 from aemjax.models.layers import Valid, conv_bn, zero_invalid
 
 FRAME_SAMPLES = 160  # 10 ms at 16 kHz
@@ -88,7 +89,7 @@ class LLF(nn.Module):
         )
         pool = FRAME_SAMPLES // stride
         # An incomplete last frame is dropped: 1 s is exactly 100 frames.
-        x = nn.max_pool(x, window_shape=(pool,), strides=(pool,), padding="VALID")
+        x = ops.max_pool(x, (pool,), (pool,), padding=((0, 0),))
         valid = None if valid is None else valid // pool
         return zero_invalid(x, valid), valid
 

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from aemjax.models.depthwise import depthwise_conv
+from aemjax.models import ops
 
 Valid = Int[Array, "b"] | None
 
@@ -62,13 +62,16 @@ def conv_bn(
     Returns:
       The activations, zero past their valid frames if `relu`, and those frames.
     """
+    convolve = ops.depthwise_conv if depthwise else None
+    if set(kernel) == {1} and strides is None:
+        convolve = ops.pointwise_conv
     x = nn.Conv(
         features,
         kernel,
         strides=strides,
         padding=[((k - 1) // 2, k // 2) for k in kernel],
         feature_group_count=features if depthwise else 1,
-        conv_general_dilated=depthwise_conv if depthwise else None,
+        conv_general_dilated=convolve,
         use_bias=False,
         kernel_init=nn.initializers.he_normal(),
         dtype=dtype,

@@ -144,7 +144,7 @@ def write(
     workers: int,
     clips: int = 2000,
     classes: int = len(sounds.CLASSES),
-    seconds: float = 10.0,
+    seconds: float | int = 10.0,
     naming: str = "y_ytid",
     splits: dict[str, float] | None = None,
     missing: float = 0.0,

@@ -140,7 +140,7 @@ def write(
     workers: int,
     clips: int = 2000,
     classes: int = 50,
-    seconds: float = 5.0,
+    seconds: float | int = 5.0,
 ) -> None:
     """Writes the twin into `folder`: 44.1 kHz mono, five balanced folds.
 

@@ -1,0 +1,146 @@
+"""Operations that XLA's CPU backend runs badly, each beside its plain form.
+
+On CPU a grouped convolution and the gradient of a max-pool take many times what their
+arithmetic needs (`python -m benchmarks ops` prints the ratios), so both are written
+there as shifted element-wise arithmetic. Every other platform gets XLA's own operation.
+"""
+
+import itertools
+from functools import reduce
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Image = Float[Array, "b f w c"]
+Kernel = Float[Array, "3 3 1 c"]
+
+
+def plain_depthwise(x: Image, kernel: Kernel) -> Image:
+    """3x3 depthwise convolution with stride 1 and padding 1, as XLA's own."""
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(1, 1),
+        padding=((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def _padded(x: Image) -> Image:
+    return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+
+
+@jax.custom_vjp
+def shifted_depthwise(x: Image, kernel: Kernel) -> Image:
+    """The same function as nine shifted multiply-adds, with a gradient to match."""
+    frames, width = x.shape[1:3]
+    padded = _padded(x)
+    return sum(
+        padded[:, i : i + frames, j : j + width] * kernel[i, j, 0]
+        for i in range(3)
+        for j in range(3)
+    )
+
+
+def _forward(x, kernel):
+    return shifted_depthwise(x, kernel), (x, kernel)
+
+
+def _backward(residuals, grad):
+    x, kernel = residuals
+    # To its input, the gradient of a correlation is the correlation with the kernel
+    # turned by 180 degrees; to each tap of its kernel, the sum of gradient times the
+    # input that the tap saw. Summed frame by frame, so that the products stay in cache,
+    # and not example by example, which would gather a batch split over devices.
+    to_input = shifted_depthwise(grad, kernel[::-1, ::-1])
+    frames, width = x.shape[1:3]
+    padded = _padded(x)
+
+    def add_frame(frame, total):
+        rows = lax.dynamic_slice_in_dim(padded, frame, 3, axis=1)
+        grad_row = lax.dynamic_slice_in_dim(grad, frame, 1, axis=1)[:, 0]
+        products = [
+            (rows[:, i, j : j + width] * grad_row).sum((0, 1), dtype=jnp.float32)
+            for i in range(3)
+            for j in range(3)
+        ]
+        return total + jnp.stack(products)
+
+    taps = lax.fori_loop(0, frames, add_frame, jnp.zeros((9, x.shape[-1])))
+    return to_input, taps.reshape(kernel.shape).astype(kernel.dtype)
+
+
+shifted_depthwise.defvjp(_forward, _backward)
+
+
+def depthwise_conv(x, kernel, window_strides, padding, **options) -> Image:
+    """Stands in for `lax.conv_general_dilated` in a 3x3 depthwise `nn.Conv`.
+
+    Raises:
+      ValueError: if the convolution is not 3x3 with stride 1 and padding 1.
+    """
+    asked = (kernel.shape[:3], tuple(window_strides), tuple(map(tuple, padding)))
+    if asked != ((3, 3, 1), (1, 1), ((1, 1), (1, 1))):
+        raise ValueError(
+            f"depthwise_conv does 3x3, stride 1, padding 1; got kernel {kernel.shape}, "
+            f"strides {window_strides}, padding {padding}"
+        )
+    return lax.platform_dependent(
+        x, kernel, cpu=shifted_depthwise, default=plain_depthwise
+    )
+
+
+def pointwise_conv(x, kernel, window_strides, padding, **options) -> Image:
+    """Stands in for `lax.conv_general_dilated` in a 1x1 `nn.Conv`: a matrix product."""
+    return x @ kernel[0, 0]
+
+
+def max_pool(
+    x: Array,
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+) -> Array:
+    """Max-pool over the axes between batch and channels; padding is never the maximum.
+
+    Where several elements of a window are its maximum, which of them the gradient
+    reaches depends on the platform; after a ReLU only zeros tie, where it is zero.
+    """
+    return lax.platform_dependent(
+        x,
+        cpu=lambda x: shifted_max_pool(x, window, strides, padding),
+        default=lambda x: plain_max_pool(x, window, strides, padding),
+    )
+
+
+def plain_max_pool(x, window, strides, padding) -> Array:
+    """XLA's own."""
+    return lax.reduce_window(
+        x,
+        -jnp.inf,
+        lax.max,
+        (1, *window, 1),
+        (1, *strides, 1),
+        ((0, 0), *padding, (0, 0)),
+    )
+
+
+def shifted_max_pool(x, window, strides, padding) -> Array:
+    """The maximum of one strided view per element of the window."""
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
+    outputs = [
+        (size - width) // stride + 1
+        for size, width, stride in zip(x.shape[1:-1], window, strides, strict=True)
+    ]
+
+    def view(offsets):
+        slices = (
+            slice(offset, offset + (output - 1) * stride + 1, stride)
+            for offset, output, stride in zip(offsets, outputs, strides, strict=True)
+        )
+        return x[:, *slices]
+
+    return reduce(jnp.maximum, map(view, itertools.product(*map(range, window))))
