@@ -1,0 +1,3 @@
+"""End-to-end audio classifiers in JAX: raw waveform in, embedding and scores out."""
+
+__version__ = "0.1.0"

@@ -6,6 +6,7 @@ import inspect
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from aemjax.models import backbones, frontends, heads
@@ -41,7 +42,7 @@ class AemNet(nn.Module):
     make_backbone: functools.partial
     make_head: functools.partial
     frozen: tuple[str, ...] = ()
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(

@@ -8,12 +8,14 @@ dense layer makes the 512-d embedding of that.
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from aemjax.models import ops
 from aemjax.models.layers import Valid, conv_bn, strided, zero_invalid
 
 Image = Float[Array, "b f w c"]
+Map = Float[Array, "b _f _w d"]
 
 # conv3..conv11 of SPEC 2.3 before scaling; a pool follows each group.
 VGG_GROUPS = ((32,), (64, 64), (128, 128), (256, 256), (512, 512))
@@ -46,7 +48,7 @@ def scaled(channels: int, width: float) -> int:
     return int(result)
 
 
-def pool_ceil(x: Image, valid: Valid) -> tuple[Image, Valid]:
+def pool_ceil(x: Image, valid: Valid) -> tuple[Map, Valid]:
     """2x2 max-pool with stride 2; keeps an incomplete last window, on both axes."""
     padding = ((0, x.shape[1] % 2), (0, x.shape[2] % 2))
     x = ops.max_pool(x, (2, 2), (2, 2), padding)
@@ -66,7 +68,7 @@ class VGG(nn.Module):
 
     width: float = 1.0
     separable: bool = False
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @property
     def embeds_by_pooling(self) -> bool:
@@ -75,7 +77,7 @@ class VGG(nn.Module):
     @nn.compact
     def __call__(
         self, x: Image, valid: Valid = None, *, train: bool
-    ) -> tuple[Image, Valid]:
+    ) -> tuple[Map, Valid]:
         number = 3
         for group in VGG_GROUPS:
             for channels in group:
@@ -108,10 +110,10 @@ class SeparableConv(nn.Module):
     """Depthwise 3x3 + BN + ReLU -> pointwise 1x1 + BN + ReLU."""
 
     features: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Image, valid: Valid, *, train: bool) -> tuple[Image, Valid]:
+    def __call__(self, x: Image, valid: Valid, *, train: bool) -> tuple[Map, Valid]:
         x, valid = conv_bn(
             x,
             valid,
@@ -146,12 +148,12 @@ class ResNet18(nn.Module):
     """
 
     width: float = 1.0
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
         self, x: Image, valid: Valid = None, *, train: bool
-    ) -> tuple[Image, Valid]:
+    ) -> tuple[Map, Valid]:
         x, valid = conv_bn(
             x,
             valid,
@@ -181,10 +183,10 @@ class BasicBlock(nn.Module):
 
     features: int
     stride: int = 1
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Image, valid: Valid, *, train: bool) -> tuple[Image, Valid]:
+    def __call__(self, x: Image, valid: Valid, *, train: bool) -> tuple[Map, Valid]:
         common = {"train": train, "dtype": self.dtype}
         strides = (self.stride, self.stride)
         y, inner = conv_bn(

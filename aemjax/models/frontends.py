@@ -7,6 +7,7 @@ and whose only required field is `dtype`.
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from aemjax.models import ops
@@ -40,7 +41,7 @@ class LLF(nn.Module):
     stride2: int = 2
     channels1: int = 64
     channels2: int = 128
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(

@@ -8,6 +8,7 @@ batch.
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from aemjax.models import ops
@@ -18,7 +19,7 @@ BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9
 
 
-def frame_mask(valid: Int[Array, "b"], x: Array) -> Bool[Array, "b f ..."]:
+def frame_mask(valid: Int[Array, "b"], x: Array) -> Bool[Array, "b f *ones"]:
     """True at the valid frames (axis 1) of `x`, with axes of size 1 after them."""
     mask = jnp.arange(x.shape[1])[None, :] < valid[:, None]
     return mask.reshape(mask.shape + (1,) * (x.ndim - 2))
@@ -46,7 +47,7 @@ def conv_bn(
     strides: tuple[int, ...] | None = None,
     depthwise: bool = False,
     relu: bool = True,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> tuple[Array, Valid]:
     """Convolution without bias -> BatchNorm -> ReLU; call it inside `nn.compact`.
 

@@ -29,7 +29,7 @@ def plain_depthwise(x: Image, kernel: Kernel) -> Image:
     )
 
 
-def _padded(x: Image) -> Image:
+def _padded(x: Image) -> Float[Array, "b f+2 w+2 c"]:
     return jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 
 
@@ -39,7 +39,7 @@ def shifted_depthwise(x: Image, kernel: Kernel) -> Image:
     frames, width = x.shape[1:3]
     padded = _padded(x)
     return sum(
-        padded[:, i : i + frames, j : j + width] * kernel[i, j, 0]
+        padded[:, i : i + frames, j : j + width] * kernel[None, i : i + 1, j : j + 1, 0]
         for i in range(3)
         for j in range(3)
     )
@@ -93,7 +93,9 @@ def depthwise_conv(x, kernel, window_strides, padding, **options) -> Image:
     )
 
 
-def pointwise_conv(x, kernel, window_strides, padding, **options) -> Image:
+def pointwise_conv(
+    x: Image, kernel: Float[Array, "1 1 c d"], window_strides, padding, **options
+) -> Float[Array, "b f w d"]:
     """Stands in for `lax.conv_general_dilated` in a 1x1 `nn.Conv`: a matrix product."""
     return x @ kernel[0, 0]
 

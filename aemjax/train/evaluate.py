@@ -9,11 +9,14 @@ from jax.sharding import Mesh, NamedSharding
 
 from aemjax.data import pipeline
 from aemjax.data.prepared import PreparedSet
-from aemjax.models import AemNet
+from aemjax.data.splits import by_split
+from aemjax.models import AemNet, create
 from aemjax.train import metrics
-from aemjax.train.sharding import global_batch, shardings
+from aemjax.train.checkpoint import load
+from aemjax.train.sharding import check_batch_size, data_mesh, global_batch, shardings
 from aemjax.train.state import TrainState
 from aemjax.train.step import jit_eval_step
+from aemjax.train.workdir import difference
 
 ON_DEVICE = ("audio", "lengths", "mean", "std")
 
@@ -98,3 +101,36 @@ def score(data: PreparedSet, rows: np.ndarray, logits: np.ndarray) -> dict[str, 
     if data.multi_label:
         return metrics.multi_label_metrics(logits, labels)
     return metrics.single_label_metrics(logits, labels)
+
+
+def evaluate_checkpoint(
+    spec: str, path: str, *, split: str | None = None, batch_size: int = 32
+) -> dict[str, float]:
+    """Metrics of a checkpoint on a prepared set.
+
+    Args:
+      spec: of the checkpoint, as `checkpoint.load` takes it.
+      path: of the prepared set.
+      split: as `splits.by_split` takes it; None: every clip.
+
+    Raises:
+      ValueError: if checkpoint and set do not exist or have other labels.
+    """
+    weights, card, step = load(spec)
+    data = PreparedSet(path)
+    if card.labels != list(data.label_names):
+        raise ValueError(
+            f"{spec} knows other labels than {path}; "
+            + difference(
+                dict(enumerate(card.labels)),
+                dict(enumerate(data.label_names)),
+                "the checkpoint",
+                "the data",
+            )
+        )
+    rows = np.arange(len(data)) if split is None else by_split(data, split)
+    model = create(**card.model)
+    mesh = data_mesh()
+    check_batch_size(batch_size, mesh)
+    evaluator = Evaluator(model, mesh, batch_size=batch_size)
+    return {"step": step} | score(data, *evaluator.logits(weights, data, rows))

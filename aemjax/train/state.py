@@ -60,4 +60,6 @@ def create_state(
         )
 
     replicated, _ = shardings(mesh)
-    return jax.jit(init, out_shardings=replicated)()
+    # It runs once: most of an optimised build's time would go into random numbers.
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(init, out_shardings=replicated, compiler_options=options)()
