@@ -19,7 +19,7 @@ from aemjax.data.prepared import PreparedSet
 from aemjax.train import checkpoint, losses, metrics, optimizer, sharding, workdir
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.evaluate import Evaluator
-from aemjax.train.loop import fit
+from aemjax.train.loop import eval_interval, fit
 from aemjax.train.state import TrainState, create_state
 from aemjax.train.step import jit_train_step
 from aemjax.train.writer import open_writer
@@ -61,28 +61,23 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
             config, model, loss_fn, mesh, steps, mixup_start
         )
     )
-    runs = []
-    for fold in folds:
-        train_rows, eval_rows = splits.by_fold(
-            data, fold, folds=config.data.folds, seed=config.seed
-        )
-        runs.append(
+    with workdir.locked(folder):
+        runs = [
             {"fold": fold, "seed": config.seed}
             | _train_fold(
                 config,
                 Path(folder) / f"fold{fold}_seed{config.seed}",
                 data=data,
-                train_rows=train_rows,
-                eval_rows=eval_rows,
+                rows=splits.by_fold(
+                    data, fold, folds=config.data.folds, seed=config.seed
+                ),
                 evaluator=evaluator,
                 recipe=recipe,
                 source=source,
                 mesh=mesh,
             )
-        )
-        logging.info(
-            "fold %d: %s", fold, {k: runs[-1][k]["metrics"] for k in ("best", "last")}
-        )
+            for fold in folds
+        ]
     results = {
         "dataset": data.manifest["dataset"],
         "split": "official folds" if data.has_folds else f"folds by seed {config.seed}",
@@ -178,14 +173,18 @@ def _train_fold(
     folder: Path,
     *,
     data: PreparedSet,
-    train_rows: np.ndarray,
-    eval_rows: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray],
     evaluator: Evaluator,
     recipe: Callable[[int, int], Recipe],
     source,
     mesh: Mesh,
 ) -> dict:
-    """Trains one fold; returns its best and last metrics with their confusion."""
+    """Trains one fold; returns its best and last metrics with their confusion.
+
+    Args:
+      rows: (training rows, evaluation rows).
+    """
+    train_rows, eval_rows = rows
 
     def steps(epochs: float) -> int:
         return round(epochs * len(train_rows) / config.train.batch_size)
@@ -226,7 +225,9 @@ def _train_fold(
             evaluate=lambda state: evaluator.metrics(state, data, eval_rows),
             mesh=mesh,
             total_steps=plan.total_steps,
-            eval_every_steps=max(1, steps(config.eval.every_epochs)),
+            eval_every_steps=eval_interval(
+                plan.total_steps, config.train.epochs, config.eval.every_epochs
+            ),
             save_every_steps=config.checkpoint.every_steps,
             log_every_steps=config.train.log_every_steps,
             checkpoints=checkpoints,
@@ -244,12 +245,14 @@ def _train_fold(
                 about["confusion"] = metrics.confusion_matrix(logits, labels)
             return about
 
-        return {
-            "train_clips": len(train_rows),
-            "eval_clips": len(eval_rows),
-            "best": result(checkpoints.best_step),
-            "last": result(plan.total_steps),
-        }
+        best, last = result(checkpoints.best_step), result(plan.total_steps)
+    logging.info("%s: best %s, last %s", folder, best["metrics"], last["metrics"])
+    return {
+        "train_clips": len(train_rows),
+        "eval_clips": len(eval_rows),
+        "best": best,
+        "last": last,
+    }
 
 
 def _summary(runs: list[dict], which: str) -> dict[str, dict[str, float]]:

@@ -14,7 +14,7 @@ from aemjax.data.prepared import PreparedSet
 from aemjax.train import losses, optimizer, sharding, workdir
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.evaluate import Evaluator
-from aemjax.train.loop import fit
+from aemjax.train.loop import eval_interval, fit
 from aemjax.train.state import create_state
 from aemjax.train.step import jit_train_step
 from aemjax.train.writer import open_writer
@@ -97,11 +97,14 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, float]:
         )
 
     card = Card.of_run(config.model.to_dict(), data, config.checkpoint.metric)
-    with Checkpoints(
-        folder,
-        metric=config.checkpoint.metric,
-        keep_latest=config.checkpoint.keep_latest,
-    ) as checkpoints:
+    with (
+        workdir.locked(folder),
+        Checkpoints(
+            folder,
+            metric=config.checkpoint.metric,
+            keep_latest=config.checkpoint.keep_latest,
+        ) as checkpoints,
+    ):
         writer = open_writer(folder, start_step=checkpoints.latest_step or 0)
         fit(
             state,
@@ -110,7 +113,9 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, float]:
             evaluate=lambda state: evaluator.metrics(state, data, eval_rows),
             mesh=mesh,
             total_steps=total_steps,
-            eval_every_steps=max(1, steps(config.eval.every_epochs)),
+            eval_every_steps=eval_interval(
+                total_steps, config.train.epochs, config.eval.every_epochs
+            ),
             save_every_steps=config.checkpoint.every_steps,
             log_every_steps=config.train.log_every_steps,
             checkpoints=checkpoints,

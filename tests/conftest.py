@@ -1,12 +1,39 @@
-"""Eight simulated CPU devices; strict NumPy promotion; absl flags as grain wants them."""
+"""Eight simulated CPU devices, strict rank promotion, one compilation cache."""
 
 import os
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+# What one test or subprocess compiled, the next one loads.
+_cache = tempfile.TemporaryDirectory()
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 from absl import flags  # noqa: E402
 
+from aemjax.data.prepare import prepare  # noqa: E402
+from aemjax.data.synthetic import synthesize  # noqa: E402
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
-flags.FLAGS.mark_as_parsed()
+flags.FLAGS.mark_as_parsed()  # grain reads them
+
+
+@pytest.fixture(scope="session")
+def audioset(tmp_path_factory):
+    """A prepared AudioSet twin: 120 clips of half a second, 12 classes."""
+    folder = tmp_path_factory.mktemp("audioset")
+    synthesize("audioset", folder / "twin", clips=120, classes=12, seconds=0.5)
+    prepare("audioset", folder / "twin", folder / "set", clips_per_shard=40)
+    return folder / "set"
+
+
+@pytest.fixture(scope="session")
+def esc50(tmp_path_factory):
+    """A prepared ESC-50 twin: 100 clips of half a second, 10 classes, 5 folds."""
+    folder = tmp_path_factory.mktemp("esc50")
+    synthesize("esc50", folder / "twin", clips=100, classes=10, seconds=0.5)
+    prepare("esc50", folder / "twin", folder / "set", clips_per_shard=40)
+    return folder / "set"

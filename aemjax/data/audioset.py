@@ -54,7 +54,7 @@ def read(source: Path) -> Listing:
 
 def _classes(path: Path) -> tuple[dict[str, int], list[str]]:
     rows = sorted(
-        read_csv(path, ("index", "mid", "display_name")),
+        read_csv(path, ("index", "mid", "display_name"), whole=("index",)),
         key=lambda row: int(row["index"]),
     )
     if [int(row["index"]) for row in rows] != list(range(len(rows))):
@@ -68,7 +68,7 @@ def _segments(path: Path) -> Iterator[tuple[int, tuple[str, float, float, list[s
 
     Official files begin with three `#` lines; copies with a plain header line circulate.
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         for line, row in enumerate(csv.reader(file, skipinitialspace=True), start=1):
             if not row or row[0].startswith("#") or row[0] == "YTID":
                 continue

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -41,24 +42,50 @@ class Listing:
 
 
 def read_csv(
-    path: Path, columns: Sequence[str], *, delimiter: str = ","
+    path: Path,
+    columns: Sequence[str],
+    *,
+    whole: Sequence[str] = (),
+    delimiter: str = ",",
 ) -> Iterator[dict[str, str]]:
     """Yields the rows of a csv with a header line; byte order mark and CRLF are fine.
 
+    Args:
+      columns: those that it must have, and every row a field of.
+      whole: those of `columns` that hold whole numbers.
+
     Raises:
-      ValueError: if the file is missing, or lacks one of `columns`.
+      ValueError: if the file is missing or not UTF-8, lacks one of `columns`, or a row
+        is malformed.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; is this the dataset's own folder?")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
-        found = reader.fieldnames or []
-        if absent := [column for column in columns if column not in found]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
+            found = reader.fieldnames or []
+            if absent := [column for column in columns if column not in found]:
+                raise ValueError(
+                    f"{path} lacks the columns {absent}; it has {found}, expected "
+                    f"{list(columns)}"
+                )
+            for row in reader:
+                _check_row(row, f"{path}:{reader.line_num}", columns, whole)
+                yield row
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
+
+
+def _check_row(
+    row: dict[str, str], where: str, columns: Sequence[str], whole: Sequence[str]
+) -> None:
+    if short := [column for column in columns if row[column] is None]:
+        raise ValueError(f"{where}: no fields {short}, the row is too short")
+    for column in whole:
+        if not re.fullmatch(r"\d+", row[column].strip()):
             raise ValueError(
-                f"{path} lacks the columns {absent}; it has {found}, expected "
-                f"{list(columns)}"
+                f"{where}: {column} is {row[column]!r}, expected a whole number"
             )
-        yield from reader
 
 
 def files_by_stem(folder: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from aemjax.data.clips import Clip, Listing, files_by_stem, read_csv
 
 COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file")
+WHOLE = ("fold", "target")
 
 
 def read(source: Path, *, esc10_only: bool = False) -> Listing:
@@ -21,7 +22,7 @@ def read(source: Path, *, esc10_only: bool = False) -> Listing:
     Raises:
       ValueError: if `meta/esc50.csv` is missing, lacks a column, or contradicts itself.
     """
-    rows = list(read_csv(source / "meta" / "esc50.csv", COLUMNS))
+    rows = list(read_csv(source / "meta" / "esc50.csv", COLUMNS, whole=WHOLE))
     if esc10_only:
         rows = [row for row in rows if row["esc10"].lower() == "true"]
     if not rows:

@@ -4,6 +4,8 @@ The csv has the columns `path,label` and optionally `split,fold,group,start_s,en
 paths are relative to it, and labels separated by `;` make a set multi-label.
 """
 
+import math
+import re
 from pathlib import Path
 
 from aemjax.data.clips import AUDIO_SUFFIXES, Clip, Listing, read_csv
@@ -52,8 +54,8 @@ def _read_csv(path: Path) -> Listing:
                 id=row["path"] + part,
                 source=str(file) if file.is_file() else None,
                 labels=tuple(sorted({numbers[label] for label in own})),
-                split=row.get("split") or "full",
-                fold=int(_number(path, line, row, "fold") or 0),
+                split=_split(path, line, row),
+                fold=_fold(path, line, row),
                 group=row.get("group") or "",
                 start_s=start_s,
                 end_s=end_s,
@@ -62,9 +64,27 @@ def _read_csv(path: Path) -> Listing:
     return Listing(label_names=tuple(names), clips=tuple(clips))
 
 
+def _split(path: Path, line: int, row: dict) -> str:
+    split = row.get("split") or "full"
+    if not re.fullmatch(r"\w+", split, re.ASCII):  # it becomes part of file names
+        raise ValueError(
+            f"{path}:{line}: split is {split!r}, expected letters, digits and _"
+        )
+    return split
+
+
+def _fold(path: Path, line: int, row: dict) -> int:
+    fold = _number(path, line, row, "fold") or 0.0
+    if fold < 0 or not fold.is_integer():
+        raise ValueError(
+            f"{path}:{line}: fold is {row['fold']!r}, expected a whole number"
+        )
+    return int(fold)
+
+
 def _seconds(path: Path, line: int, row: dict, key: str) -> float | None:
     value = _number(path, line, row, key)
-    if value is not None and value < 0:
+    if value is not None and not 0 <= value < math.inf:
         raise ValueError(f"{path}:{line}: {key} is {value}, expected seconds from 0")
     return value
 
@@ -80,7 +100,11 @@ def _number(path: Path, line: int, row: dict, key: str) -> float | None:
 
 
 def _read_folders(source: Path) -> Listing:
-    folders = sorted(path for path in source.iterdir() if path.is_dir())
+    folders = sorted(
+        path
+        for path in source.iterdir()
+        if path.is_dir() and not path.name.startswith(".")
+    )
     clips = [
         Clip(
             id=str(file.relative_to(source)),

@@ -138,7 +138,7 @@ def eval_batches(
         )
     local = batch_size // process_count
     plan = []
-    buckets = np.array([bucket_samples(n) for n in data.n_samples[rows]])
+    buckets = np.array([bucket_samples(n) for n in data.n_samples[rows].tolist()])
     for n_samples in sorted(set(buckets.tolist())):
         members = np.asarray(rows)[buckets == n_samples]
         for start in range(0, len(members), batch_size):
@@ -179,9 +179,9 @@ def bucket_samples(n_samples: int) -> int:
 
     Four lengths to an octave, so that few shapes are compiled; whole 10 ms frames.
     """
-    quantum = max(800, 2 ** (int(n_samples).bit_length() - 3))
-    quantum += -quantum % 160
-    return -(-int(n_samples) // quantum) * quantum
+    quantum = 2 ** max(10, n_samples.bit_length() - 3)
+    padded = -(-n_samples // quantum) * quantum
+    return padded + -padded % 160
 
 
 def _read_options(threads: int) -> grain.ReadOptions:

@@ -9,6 +9,7 @@ written again.
 
 import collections
 import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -16,6 +17,9 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,8 +70,10 @@ def prepare(
 
     Raises:
       ValueError: on an unknown name, a malformed or incomplete folder, bad audio, or an
-        `out` that exists. Shards that were finished stay in `OUT.incomplete`, and the
-        same command goes on from them.
+        `out` that exists.
+      OSError: if something cannot be written, or a worker was killed.
+    Shards that were finished stay in `OUT.incomplete`, and the same command goes on
+    from them.
     """
     dataset = catalog.get(name)
     source, out = Path(source), Path(out)
@@ -100,8 +106,13 @@ def prepare(
             f"{len(bad)} clips cannot be used:\n  {some}\nRepair them and remove "
             f"{partial}, or leave them out with --skip-unreadable"
         )
+    if len(bad) == sum(len(s.clips) for split in shards.values() for s in split):
+        raise ValueError(
+            f"not one of the {len(bad)} clips can be used, the first: {bad[0][2]}"
+        )
     missing = [(clip.id, "", "missing") for clip in absent]
-    _finish(partial, name, listing, plan, shards, missing + bad, dataset)
+    with _writing(partial):
+        _finish(partial, name, listing, plan, shards, missing + bad, dataset)
     os.rename(partial, out)
     return json.loads((out / records.MANIFEST).read_text())
 
@@ -122,7 +133,8 @@ def _open_partial(out: Path, plan: dict) -> Path:
     ):
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
-    _write_text(begun, json.dumps(plan))
+    with _writing(begun):
+        _write_text(begun, json.dumps(plan))
     return partial
 
 
@@ -169,14 +181,38 @@ def _write_all(shards: dict[str, list[Shard]], workers: int) -> list[tuple]:
                 write_shard(shard)
                 bar.update(len(shard.clips))
         else:
-            with concurrent.futures.ProcessPoolExecutor(
-                workers, mp_context=multiprocessing.get_context("spawn")
-            ) as pool:
-                futures = {pool.submit(write_shard, shard): shard for shard in work}
-                for done in concurrent.futures.as_completed(futures):
-                    done.result()
-                    bar.update(len(futures[done].clips))
+            _write_parallel(work, workers, bar)
     return [tuple(row) for shard in work for row in _part(shard)["bad"]]
+
+
+def _write_parallel(work: list[Shard], workers: int, bar: tqdm.tqdm) -> None:
+    with concurrent.futures.ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_end_with_parent,
+    ) as pool:
+        futures = {pool.submit(write_shard, shard): shard for shard in work}
+        try:
+            for done in concurrent.futures.as_completed(futures):
+                done.result()
+                bar.update(len(futures[done].clips))
+        except BrokenProcessPool as error:
+            raise OSError(
+                "a worker was killed, most likely for want of memory; run the same "
+                "command again with fewer --workers: finished shards are kept"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)  # else a full disk fails every shard
+
+
+def _end_with_parent() -> None:
+    """A worker of a killed parent would wait for ever, and disturb the next run."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _part(shard: Shard) -> dict:
@@ -200,7 +236,7 @@ def write_shard(shard: Shard) -> None:
     rows, bad = [], []
     features = records.features(shard.label_names)
     temporary = shard.path.with_name(shard.path.name + ".tmp")
-    try:
+    with _writing(shard.path, temporary):
         writer = ArrayRecordWriter(str(temporary), records.WRITER_OPTIONS)
         for clip in shard.clips:
             try:
@@ -220,12 +256,20 @@ def write_shard(shard: Shard) -> None:
         digest = hashlib.sha256(shard.path.read_bytes()).hexdigest()
         part = {"rows": rows, "bad": bad, "sha256": digest}
         _write_text(_part_path(shard.path), json.dumps(part))
+
+
+@contextlib.contextmanager
+def _writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Says of a failed write what it was and what to do; leaves no `temporary`."""
+    try:
+        yield
     except (OSError, RuntimeError) as error:  # ArrayRecord raises RuntimeError
-        temporary.unlink(missing_ok=True)
-        free_gb = shutil.disk_usage(shard.path.parent).free / 1e9
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        free_gb = shutil.disk_usage(path.parent).free / 1e9
         raise OSError(
-            f"cannot write {shard.path}: {error} ({free_gb:.2f} GB are free); make room "
-            "and run the same command again: finished shards are kept"
+            f"cannot write {path}: {error} ({free_gb:.2f} GB are free); make room and "
+            "run the same command again: finished shards are kept"
         ) from error
 
 
@@ -253,7 +297,7 @@ def _encode(clip: Clip, features, keeps_silence: bool) -> tuple[dict, bytes]:
         "source": clip.source,
     }
     record = {"id": clip.id, "audio": pcm, "labels": list(clip.labels)}
-    return row, features.serialize_example(record)
+    return row, records.serialize(features, record)
 
 
 def _finish(partial, name, listing, plan, shards, skipped, dataset) -> None:
@@ -328,5 +372,8 @@ def _finish(partial, name, listing, plan, shards, skipped, dataset) -> None:
 def _write_text(path: Path, text: str) -> None:
     """Writes a whole file or none of it."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

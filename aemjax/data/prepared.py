@@ -36,7 +36,9 @@ class PreparedSet:
                 f"{self.path} is not a prepared set (no {records.MANIFEST}); make one "
                 "with `aemjax prepare`, or finish an interrupted one by the same command"
             ) from error
-        found = self.manifest["format_version"]
+        except ValueError as error:
+            raise self._broken(records.MANIFEST, error) from error
+        found = self.manifest.get("format_version")
         if found != records.FORMAT_VERSION:
             raise ValueError(
                 f"{self.path} has format {found}, this version reads "
@@ -50,7 +52,7 @@ class PreparedSet:
         self.label_names = tuple(self.manifest["labels"])
         self.multi_label = self.manifest["multi_label"]
         self._read_index()
-        self._source = ArrayRecordDataSource(self._shard_paths())
+        self._source = self._open_shards()
         if len(self._source) != len(self):
             raise ValueError(
                 f"{self.path} holds {len(self._source)} records, its index lists "
@@ -59,7 +61,10 @@ class PreparedSet:
         self._features = records.features(self.label_names)
 
     def _read_index(self) -> None:
-        table = pq.read_table(self.path / records.INDEX)
+        try:
+            table = pq.read_table(self.path / records.INDEX)
+        except (OSError, ValueError) as error:  # pyarrow's are among them
+            raise self._broken(records.INDEX, error) from error
         for name in ("id", "split", "group", "source"):
             setattr(self, name, np.asarray(table[name].to_pylist(), dtype=str))
         for name in ("fold", "n_samples", "mean", "std"):
@@ -67,6 +72,23 @@ class PreparedSet:
         labels = table["labels"].combine_chunks()
         self._label_ids = labels.flatten().to_numpy()
         self._label_offsets = np.cumsum([0, *map(len, labels)])
+
+    def _open_shards(self) -> ArrayRecordDataSource:
+        paths = self._shard_paths()
+        try:
+            return ArrayRecordDataSource(paths)
+        except RuntimeError:
+            for path in paths:  # the error does not say which
+                try:
+                    ArrayRecordDataSource([path])
+                except RuntimeError as error:
+                    raise self._broken(Path(path).name, error) from error
+            raise
+
+    def _broken(self, name: str, reason: object) -> ValueError:
+        return ValueError(
+            f"{self.path / name} is missing or damaged ({reason}); prepare the set again"
+        )
 
     def _shard_paths(self) -> list[str]:
         paths = []

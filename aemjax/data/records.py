@@ -11,10 +11,13 @@ This module imports tensorflow_datasets and pyarrow; inference does not need it.
 """
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
 
 FORMAT_VERSION = 1
 SUFFIX = "array_record"
@@ -58,6 +61,15 @@ def features(label_names: tuple[str, ...]) -> tfds.features.FeaturesDict:
             ),
         }
     )
+
+
+def serialize(
+    features: tfds.features.FeaturesDict, example: Mapping[str, Any]
+) -> bytes:
+    """The bytes of a record; of equal examples they are equal."""
+    record = tf_example_pb2.Example.FromString(features.serialize_example(example))
+    # Else the order of the fields differs between processes.
+    return record.SerializeToString(deterministic=True)
 
 
 def shard_name(dataset: str, split: str, shard: int, shards: int) -> str:

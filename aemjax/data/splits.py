@@ -15,18 +15,20 @@ def by_split(data: PreparedSet, spec: str) -> np.ndarray:
     chosen = np.zeros(len(data), bool)
     for part in spec.split("+"):
         split, _, folds = part.partition(":")
-        rows = data.split == split
-        if folds:
-            rows &= np.isin(data.fold.astype(str), folds.split(","))
-        if not rows.any():
-            known = {
-                name: sorted(set(data.fold[data.split == name].tolist()))
-                for name in data.manifest["splits"]
-            }
-            raise ValueError(
-                f"{data.path} has no clips in {part!r}; its splits and folds: {known}"
-            )
-        chosen |= rows
+        for fold in folds.split(","):
+            rows = data.split == split
+            if folds:
+                rows &= data.fold.astype(str) == fold
+            if not rows.any():
+                known = {
+                    name: sorted(set(data.fold[data.split == name].tolist()))
+                    for name in data.manifest["splits"]
+                }
+                raise ValueError(
+                    f"{data.path} has no clips in {split + (folds and ':' + fold)!r}; "
+                    f"its splits and folds: {known}"
+                )
+            chosen |= rows
     return np.flatnonzero(chosen)
 
 
@@ -56,12 +58,14 @@ def fold_numbers(data: PreparedSet, *, folds: int = 5) -> list[int]:
 
 
 def _drawn_folds(data: PreparedSet, folds: int, seed: int) -> np.ndarray:
+    # Of several labels the first counts; some class may never be the first.
     classes = data.labels_multi_hot(np.arange(len(data))).argmax(axis=1)
-    rarest = np.bincount(classes).min()
-    if rarest < folds:
+    present, clips = np.unique(classes, return_counts=True)
+    rarest = clips.argmin()
+    if clips[rarest] < folds:
         raise ValueError(
-            f"{data.path}: a class has {rarest} clips, too few for {folds} stratified "
-            "folds; ask for fewer"
+            f"{data.path}: class {data.label_names[present[rarest]]!r} has "
+            f"{clips[rarest]} clips, too few for {folds} stratified folds; ask for fewer"
         )
     # A clip without a group is a group of its own.
     groups = np.where(data.group == "", data.id, data.group)

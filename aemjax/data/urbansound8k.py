@@ -14,11 +14,18 @@ COLUMNS = ("slice_file_name", "fsID", "fold", "classID", "class")
 def read(source: Path) -> Listing:
     """Lists the slices of an official folder.
 
+    Class numbers are renumbered from 0 in their order, so a csv of some classes only
+    has labels without gaps.
+
     Raises:
-      ValueError: if the csv is missing, or lacks a column.
+      ValueError: if the csv is missing, lists nothing, lacks a column or is malformed.
     """
-    rows = list(read_csv(source / "metadata" / "UrbanSound8K.csv", COLUMNS))
+    path = source / "metadata" / "UrbanSound8K.csv"
+    rows = list(read_csv(path, COLUMNS, whole=("fold", "classID")))
+    if not rows:
+        raise ValueError(f"{path} lists no clips")
     names = {int(row["classID"]): row["class"] for row in rows}
+    numbers = {class_id: number for number, class_id in enumerate(sorted(names))}
     files = files_by_stem(source / "audio")
 
     def clip(row: dict[str, str]) -> Clip:
@@ -26,7 +33,7 @@ def read(source: Path) -> Listing:
         return Clip(
             id=stem,
             source=str(files[stem]) if stem in files else None,
-            labels=(int(row["classID"]),),
+            labels=(numbers[int(row["classID"])],),
             fold=int(row["fold"]),
             group=row["fsID"],
         )

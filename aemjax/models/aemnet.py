@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from aemjax.models import backbones, frontends, heads
-from aemjax.models.layers import mean_over_valid
+from aemjax.models.layers import at_least_float32, mean_over_valid
 
 EMBEDDING_DIM = 512
 
@@ -81,7 +81,7 @@ class AemNet(nn.Module):
             dense = nn.Dense(EMBEDDING_DIM, name="embedding")
             embedding = dense(pooled)
             if reads_frames:  # linear, so it may as well act before the average
-                frames = dense(frames.astype(jnp.float32))
+                frames = dense(at_least_float32(frames))
         read = frames if reads_frames else embedding
         logits = head(read, valid, train=training("head"))
         return logits, {"embedding": embedding, "pooled": pooled}

@@ -91,9 +91,14 @@ def conv_bn(
     return x, valid
 
 
+def at_least_float32(x: Array) -> Array:
+    """Statistics, embeddings and losses are never computed in less."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def mean_over_valid(x: Float[Array, "b f w c"], valid: Valid) -> Float[Array, "b c"]:
-    """Global average pool in float32, over valid frames and every row `w`."""
-    rows = x.astype(jnp.float32).mean(axis=2)  # b f c
+    """Global average pool over valid frames and every row `w`, in float32 at least."""
+    rows = at_least_float32(x).mean(axis=2)  # b f c
     if valid is None:
         return rows.mean(axis=1)
     return zero_invalid(rows, valid).sum(axis=1) / valid[:, None]

@@ -98,6 +98,18 @@ def fit(
     return state
 
 
+def eval_interval(total_steps: int, epochs: float, every_epochs: float) -> int:
+    """Steps between evaluations, so that the last one falls on the last step.
+
+    Raises:
+      ValueError: if `every_epochs` is not positive.
+    """
+    if every_epochs <= 0:
+        raise ValueError(f"eval.every_epochs is {every_epochs}, expected more than 0")
+    evaluations = max(1, round(epochs / every_epochs))
+    return max(1, math.ceil(total_steps / evaluations))
+
+
 def _prefixed(split: str, values: Mapping[str, float]) -> dict[str, float]:
     return {f"{split}/{key}": value for key, value in values.items()}
 

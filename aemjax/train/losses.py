@@ -3,22 +3,23 @@
 Labels are soft: multi-hot or one-hot, mixed by mixup.
 """
 
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
+
+from aemjax.models.layers import at_least_float32
 
 Scores = Float[Array, "b k"]
 
 
 def binary_cross_entropy(logits: Scores, labels: Scores) -> Float[Array, "b"]:
     """Sigmoid cross-entropy, averaged over classes (multi-label)."""
-    logits = logits.astype(jnp.float32)
+    logits = at_least_float32(logits)
     return optax.sigmoid_binary_cross_entropy(logits, labels).mean(axis=-1)
 
 
 def cross_entropy(logits: Scores, labels: Scores) -> Float[Array, "b"]:
     """Softmax cross-entropy (single-label)."""
-    return optax.softmax_cross_entropy(logits.astype(jnp.float32), labels)
+    return optax.softmax_cross_entropy(at_least_float32(logits), labels)
 
 
 LOSSES = {"bce": binary_cross_entropy, "ce": cross_entropy}

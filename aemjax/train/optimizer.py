@@ -115,9 +115,7 @@ def create(
     )
 
 
-def embedder_groups(
-    blocks: Sequence[str], lr_fraction: float | None
-) -> dict[str, Group]:
+def embedder_groups(blocks: Sequence[str], lr_fraction: float) -> dict[str, Group]:
     """Groups for fine-tuning: the embedder at a fraction of the head's rate.
 
     Args:

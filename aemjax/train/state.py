@@ -29,7 +29,7 @@ class TrainState:
       ema: exponential moving average of `params`; None where it is off.
     """
 
-    step: jax.Array
+    step: PyTree
     params: PyTree
     batch_stats: PyTree
     opt_state: optax.OptState

@@ -1,5 +1,7 @@
 """A run's folder: what it was started with, and whether it may be gone on with."""
 
+import contextlib
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -59,6 +61,26 @@ def open_workdir(workdir: str | Path, config: Mapping[str, Any]) -> bool:
         about = {"config": config, "commit": git_commit(), "versions": versions()}
         write_json(path, about)
     return (workdir / RESULTS).is_file()
+
+
+@contextlib.contextmanager
+def locked(workdir: str | Path):
+    """Keeps a second run out of the folder; two would overwrite each other's steps.
+
+    Raises:
+      ValueError: if another process trains there now.
+    """
+    if jax.process_index() > 0:
+        yield
+        return
+    with (Path(workdir) / CONFIG).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another process is training in {workdir}; wait for it, or stop it"
+            ) from error
+        yield
 
 
 def _bound(config: Mapping[str, Any]) -> dict[str, Any]:

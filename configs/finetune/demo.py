@@ -1,0 +1,24 @@
+"""The demo's fine-tuning on an ESC-50 twin of ten classes, fold 1 held out.
+
+    python -m finetune --config configs/finetune/demo.py:pretrained \
+        --config.data.path=build/demo/esc50 \
+        --config.init_from=build/demo/pretrained --workdir build/demo/finetuned
+
+`:scratch` is the same budget without a checkpoint. Nothing is published for it.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.finetune import esc50
+
+
+def get_config(variant: str = "pretrained") -> ConfigDict:
+    c = esc50.get_config(variant)
+    c.model.update(name="aemnet_dw", num_classes=10, width=0.25)
+    c.data.update(fold=1, crop_s=1.0, threads=2)
+    c.augment.mixup_start_epochs = 0.5  # 5 % of 10
+    if variant == "pretrained":
+        c.optimizer.lr_fraction = 0.5
+    c.train.update(batch_size=32, epochs=10.0, log_every_steps=20)
+    c.eval.update(batch_size=16, every_epochs=5.0)
+    return c

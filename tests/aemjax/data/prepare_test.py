@@ -1,0 +1,486 @@
+"""Official folder -> prepared set: its contents, its refusals, and broken-off runs."""
+
+import csv
+import errno
+import functools
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile as sf
+import tensorflow_datasets as tfds
+
+from aemjax.audio.read import read_audio, to_int16
+from aemjax.data import prepare as module
+from aemjax.data import records
+from aemjax.data.prepare import prepare
+from aemjax.data.prepared import PreparedSet
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def noise(n_samples, *, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(-20_000, 20_000, n_samples).astype(np.int16)
+
+
+def shards(folder):
+    """name -> bytes of every finished shard."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.glob("*.array_record-*")
+        if path.suffix not in (".json", ".tmp")
+    }
+
+
+def skipped(folder):
+    with (folder / "skipped.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def python(code, *arguments):
+    """Starts Python; its standard error, which tells of progress, is a pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def esc50(tmp_path_factory, esc50_at):
+    return esc50_at(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="module")
+def esc50_set(tmp_path_factory, esc50):
+    out = tmp_path_factory.mktemp("sets") / "esc50"
+    prepare("esc50", esc50, out, clips_per_shard=3)
+    return out
+
+
+# What a set holds.
+
+
+def test_a_set_holds_its_sources(tmp_path, save, table):
+    audio = [noise(800 + 80 * i, seed=i) for i in range(6)]
+    for i, pcm in enumerate(audio):
+        save(tmp_path / f"{i}.wav", pcm)
+    labels = ["b", "a;c", "c", "a", "a", "b"]
+    splits = ["train", "train", "train", "train", "test", "test"]
+    folds = [1, 2, 1, 2, 0, 0]
+    groups = ["anna", "", "bert", "anna", "carl", ""]
+    table(
+        tmp_path / "set.csv",
+        ("path", "label", "split", "fold", "group", "start_s", "end_s"),
+        [
+            (f"{i}.wav", labels[i], splits[i], folds[i], groups[i], *part)
+            for i, part in enumerate([("", "")] * 5 + [(0.01, 0.03)])
+        ],
+    )
+    audio[5] = audio[5][160:480]
+
+    out = tmp_path / "out"
+    manifest = prepare("manifest", tmp_path / "set.csv", out, clips_per_shard=2)
+    data = PreparedSet(out)
+    assert len(data) == 6
+    assert data.label_names == ("a", "b", "c")
+    order = [int(clip[0]) for clip in data.id]
+    assert sorted(order) == list(range(6))
+    for row, i in enumerate(order):
+        np.testing.assert_array_equal(data.read_audio(row), audio[i])
+        assert data.read_audio(row).dtype == np.int16
+        samples = audio[i].astype(np.float64) / 32_768
+        np.testing.assert_allclose(data.mean[row], samples.mean(), rtol=1e-6)
+        np.testing.assert_allclose(data.std[row], samples.std(), rtol=1e-6)
+        assert data.n_samples[row] == len(audio[i])
+        multi_hot = [name in labels[i].split(";") for name in "abc"]
+        np.testing.assert_array_equal(
+            data.labels_multi_hot(np.array([row])), [multi_hot]
+        )
+        assert data.source[row] == str(tmp_path / f"{i}.wav")
+    assert data.id[order.index(5)] == "5.wav@0.01-0.03"
+    assert data.split.tolist() == [splits[i] for i in order]
+    assert data.fold.tolist() == [folds[i] for i in order]
+    assert data.group.tolist() == [groups[i] for i in order]
+    start_s = pq.read_table(out / "index.parquet")["start_s"].to_pylist()
+    assert start_s == [0.01 if i == 5 else 0 for i in order]
+
+    assert manifest == json.loads((out / "manifest.json").read_text())
+    expected = {
+        "format_version": 1,
+        "dataset": "manifest",
+        "sample_rate": 16_000,
+        "seed": 0,
+        "labels": ["a", "b", "c"],
+        "multi_label": True,
+        "listed": 6,
+        "kept": 6,
+        "published": {},
+        "skipped": {"missing": 0, "unreadable": 0},
+    }
+    assert {key: manifest[key] for key in expected} == expected
+    train, test = manifest["splits"]["train"], manifest["splits"]["test"]
+    assert (train["clips"], test["clips"]) == (4, 2)
+    assert (sum(train["shard_clips"]), len(train["shard_clips"])) == (4, 2)
+    assert train["clips_per_class"] == {"a": 2, "b": 1, "c": 2}
+    assert test["clips_per_class"] == {"a": 1, "b": 1, "c": 0}
+    hours = sum(map(len, audio[:4])) / 16_000 / 3600
+    assert train["hours"] == round(hours, 4)
+    assert skipped(out) == []
+    assert not list(tmp_path.glob("*.incomplete"))
+    assert not [path for path in out.iterdir() if path.suffix == ".tmp"]
+
+
+def test_a_file_is_made_mono_at_16_khz(tmp_path, save):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (4410, 2))
+    path = save(tmp_path / "in" / "a" / "a.flac", samples, 44_100, subtype="PCM_24")
+    prepare("manifest", tmp_path / "in", tmp_path / "out")
+    found = PreparedSet(tmp_path / "out").read_audio(0)
+    assert len(found) == 1600
+    np.testing.assert_array_equal(found, to_int16(read_audio(path)))
+
+
+def test_tfds_reads_a_set(esc50_set):
+    data = PreparedSet(esc50_set)
+    builder = tfds.builder_from_directory(esc50_set)
+    assert builder.info.splits["full"].num_examples == 30
+    assert builder.info.features["labels"].feature.names == ["dog", "rooster", "door"]
+    source = builder.as_data_source()["full"]
+    assert len(source) == 30
+    for row, example in enumerate(source):
+        assert example["id"].decode() == data.id[row]
+        np.testing.assert_array_equal(example["audio"], data.read_audio(row))
+        label = data.labels_multi_hot(np.array([row]))[0].argmax()
+        assert list(example["labels"]) == [label]
+
+
+def test_order_is_a_hash_of_ids_and_seed(tmp_path, esc50, esc50_set):
+    """So that sets made by another version, or after a fix of one clip, compare."""
+    expected = [[] for _ in range(10)]
+    for clip in (path.stem for path in (esc50 / "audio").iterdir()):
+        digest = hashlib.blake2b(f"0:{clip}".encode(), digest_size=8).digest()
+        rank = int.from_bytes(digest)
+        expected[rank % 10].append((rank, clip))
+    order = [clip for part in expected for _, clip in sorted(part)]
+    assert PreparedSet(esc50_set).id.tolist() == order
+
+
+def test_the_bytes_of_a_record():
+    """Protocol buffers order the fields by chance, and otherwise in each process."""
+    audio = np.array([1, -2], np.int16)
+    assert records.serialize(
+        records.features(("a", "b")), {"id": "x", "audio": audio, "labels": [1]}
+    ) == (
+        b"\n1\n\x11\n\x05audio\x12\x08\n\x06\n\x04\x01\x00\xfe\xff"
+        b"\n\x0b\n\x02id\x12\x05\n\x03\n\x01x"
+        b"\n\x0f\n\x06labels\x12\x05\x1a\x03\n\x01\x01"
+    )
+
+
+def test_shards_are_the_same_bytes_for_any_number_of_workers(
+    tmp_path, esc50, esc50_set
+):
+    out = tmp_path / "two"
+    manifest = prepare("esc50", esc50, out, clips_per_shard=3, workers=2)
+    assert shards(out) == shards(esc50_set)
+    assert len(shards(out)) == 10
+    assert manifest == json.loads((esc50_set / "manifest.json").read_text())
+    assert (out / "index.parquet").read_bytes() == (
+        esc50_set / "index.parquet"
+    ).read_bytes()
+
+
+def test_another_seed_gives_another_order(tmp_path, esc50, esc50_set):
+    prepare("esc50", esc50, tmp_path / "out", clips_per_shard=3, seed=1)
+    one, other = PreparedSet(esc50_set), PreparedSet(tmp_path / "out")
+    assert one.id.tolist() != other.id.tolist()
+    assert sorted(one.id) == sorted(other.id)
+    assert one.fingerprint != other.fingerprint
+
+
+# What is refused.
+
+
+def test_unknown_dataset(tmp_path):
+    with pytest.raises(ValueError, match="unknown dataset 'esc5'; known: .*'esc50'"):
+        prepare("esc5", tmp_path, tmp_path / "out")
+
+
+def test_no_source(tmp_path):
+    with pytest.raises(ValueError, match="source .*nowhere does not exist"):
+        prepare("esc50", tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_out_that_exists(esc50, esc50_set):
+    before = shards(esc50_set)
+    with pytest.raises(ValueError, match="esc50 exists; remove it, or choose another"):
+        prepare("esc50", esc50, esc50_set)
+    assert shards(esc50_set) == before
+
+
+def test_a_clip_listed_twice(tmp_path, save, table):
+    save(tmp_path / "a.wav", noise(800))
+    rows = [("a.wav", "dog"), ("a.wav", "cat")]
+    table(tmp_path / "set.csv", ("path", "label"), rows)
+    with pytest.raises(ValueError, match=r"listed more than once: \['a.wav'\]"):
+        prepare("manifest", tmp_path, tmp_path / "out")
+
+
+def test_missing_audio(tmp_path, esc50_at):
+    source, out = esc50_at(tmp_path / "in"), tmp_path / "out"
+    gone = {"1-101-A-0", "3-103-B-7", "5-105-B-30"}
+    for clip in gone:
+        (source / "audio" / f"{clip}.wav").unlink()
+    with pytest.raises(
+        ValueError, match="3 of 30 clips have no audio .*'1-101-A-0'.*--allow-missing"
+    ):
+        prepare("esc50", source, out)
+    assert not out.exists()
+    manifest = prepare("esc50", source, out, allow_missing=True)
+    assert (manifest["listed"], manifest["kept"]) == (30, 27)
+    assert manifest["skipped"] == {"missing": 3, "unreadable": 0}
+    assert manifest["splits"]["full"]["clips_per_class"]["dog"] == 9
+    assert {row["id"] for row in skipped(out)} == gone
+    assert {row["reason"] for row in skipped(out)} == {"missing"}
+    assert not gone & set(PreparedSet(out).id)
+
+
+def test_no_audio_at_all(tmp_path, table):
+    table(tmp_path / "set.csv", ("path", "label"), [("a.wav", "dog")])
+    with pytest.raises(ValueError, match="not one of the listed clips has audio; is"):
+        prepare("manifest", tmp_path, tmp_path / "out", allow_missing=True)
+    assert not (tmp_path / "out").exists()
+
+
+def _truncated(path):
+    sf.write(path, noise(3200), 16_000)
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+BAD_AUDIO = {
+    "not audio": (
+        lambda path: path.write_text("no audio" * 99),
+        "cannot be read .*WAV",
+    ),
+    "empty": (
+        lambda path: path.touch(),
+        "0 bytes, expected audio; fetch the file again",
+    ),
+    "truncated": (_truncated, "truncated, holds .* announced bytes; fetch it again"),
+    "not a number": (
+        lambda path: sf.write(path, np.full(800, np.nan), 16_000, subtype="FLOAT"),
+        "sample 0 .* is .*nan.*, expected finite numbers; leave the file out",
+    ),
+    "one sample": (
+        lambda path: sf.write(path, noise(1), 16_000),
+        "1 samples at 16000 Hz .* shorter than one 10 ms frame .*; pad the clip or",
+    ),
+    "zeros": (
+        lambda path: sf.write(path, np.zeros(800), 16_000),
+        "is silent: every sample is the same",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_AUDIO)
+def test_bad_audio(tmp_path, save, kind):
+    write, message = BAD_AUDIO[kind]
+    source, out = tmp_path / "in", tmp_path / "out"
+    for i in range(3):
+        save(source / "dog" / f"{i}.wav", noise(800, seed=i))
+    bad = source / "dog" / "bad.wav"
+    write(bad)
+    way_out = f"(?s)1 clips cannot be used:\n  dog/bad.wav: {bad}.*{message}.*Repair"
+    with pytest.raises(ValueError, match=way_out + ".*--skip-unreadable"):
+        prepare("manifest", source, out)
+    assert not out.exists()
+
+    manifest = prepare("manifest", source, out, skip_unreadable=True)
+    assert manifest["skipped"] == {"missing": 0, "unreadable": 1}
+    assert (manifest["listed"], manifest["kept"]) == (4, 3)
+    (row,) = skipped(out)
+    assert (row["id"], row["source"]) == ("dog/bad.wav", str(bad))
+    assert row["reason"].startswith(str(bad))
+    assert sorted(PreparedSet(out).id) == ["dog/0.wav", "dog/1.wav", "dog/2.wav"]
+
+
+def test_nothing_but_bad_audio(tmp_path):
+    (tmp_path / "in" / "dog").mkdir(parents=True)
+    (tmp_path / "in" / "dog" / "a.wav").touch()
+    with pytest.raises(ValueError, match="not one of the 1 clips can be .*a.wav: 0 by"):
+        prepare("manifest", tmp_path / "in", tmp_path / "out", skip_unreadable=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_audioset_keeps_silence(tmp_path, audioset_at, save):
+    source = audioset_at(tmp_path / "in")
+    save(source / "-bcdefghij_.wav", np.zeros(800))
+    manifest = prepare("audioset", source, tmp_path / "out")
+    assert manifest["skipped"] == {"missing": 0, "unreadable": 0}
+    assert manifest["multi_label"]
+    assert {name: s["clips"] for name, s in manifest["splits"].items()} == {
+        "balanced_train": 2,
+        "eval": 1,
+    }
+    data = PreparedSet(tmp_path / "out")
+    row = data.id.tolist().index("-bcdefghij__0")
+    assert (data.mean[row], data.std[row]) == (0, 0)
+    np.testing.assert_array_equal(data.read_audio(row), np.zeros(800))
+
+
+# Runs that end early.
+
+PREPARE = """
+import sys
+from aemjax.data.prepare import prepare
+source, out, workers = sys.argv[1:]
+prepare("esc50", source, out, clips_per_shard=3, workers=int(workers))
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path, esc50_at, esc50_set):
+    source, out = esc50_at(tmp_path / "in"), tmp_path / "out"
+    partial = tmp_path / "out.incomplete"
+    # Nobody writes to the pipe: the worker that comes to this clip waits for ever.
+    pipe = source / "audio" / "2-102-B-7.wav"
+    audio = pipe.read_bytes()
+    pipe.unlink()
+    os.mkfifo(pipe)
+    process = python(PREPARE, source, out, 2)
+    while not (
+        finished := {path.stem for path in partial.glob("*.array_record*.json")}
+    ):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    try:  # Ends when every holder of standard error has ended, so the workers as well.
+        process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert not out.exists()
+    finished |= {path.stem for path in partial.glob("*.array_record*.json")}
+    assert finished < set(shards(esc50_set))
+
+    pipe.unlink()
+    pipe.write_bytes(audio)
+    before = {name: (partial / name).stat() for name in finished}
+    prepare("esc50", source, out, clips_per_shard=3)
+    assert shards(out) == shards(esc50_set)
+    for name, stat in before.items():
+        after = (out / name).stat()
+        assert (after.st_ino, after.st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns)
+    assert {path.name for path in out.iterdir()} == {
+        path.name for path in esc50_set.iterdir()
+    }
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"clips_per_shard": 4}])
+def test_a_run_of_other_arguments_starts_anew(tmp_path, esc50_at, change):
+    source, out = esc50_at(tmp_path / "in"), tmp_path / "out"
+    bad = source / "audio" / "2-102-B-7.wav"
+    audio = bad.read_bytes()
+    bad.write_bytes(b"")
+    with pytest.raises(ValueError, match="1 clips cannot be used"):
+        prepare("esc50", source, out, clips_per_shard=3)
+    bad.write_bytes(audio)
+    prepare("esc50", source, out, **({"clips_per_shard": 3} | change))
+    assert len(PreparedSet(out)) == 30
+    prepare("esc50", source, tmp_path / "again", **({"clips_per_shard": 3} | change))
+    assert shards(out) == shards(tmp_path / "again")
+
+
+def test_a_source_that_changed_starts_anew(tmp_path, save):
+    source, out = tmp_path / "in", tmp_path / "out"
+    save(source / "dog" / "a.wav", noise(800))
+    (source / "dog" / "b.wav").touch()
+    with pytest.raises(ValueError, match="dog/b.wav"):
+        prepare("manifest", source, out)
+    (source / "dog" / "b.wav").unlink()
+    assert prepare("manifest", source, out)["kept"] == 1
+
+
+FULL_DISK = """
+import resource, sys
+from aemjax import cli
+source, out, workers = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+cli.main(["prepare", "manifest", "--source", source, "--out", out, "--workers", workers])
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk(tmp_path, save, table, workers):
+    """The kernel refuses to write more than 150 kB to a file, as it would elsewhere."""
+    save(tmp_path / "short.wav", noise(800))
+    save(tmp_path / "long.wav", noise(100_000))
+    rows = [("short.wav", "a", "first"), ("long.wav", "a", "second")]
+    source = table(tmp_path / "set.csv", ("path", "label", "split"), rows)
+    out, partial = tmp_path / "out", tmp_path / "out.incomplete"
+    process = python(FULL_DISK, source, out, workers)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1].startswith(
+        f"error: cannot write {partial}/manifest-second.array_record-00000-of-00001: "
+        "write() failed: File too large"
+    )
+    assert "GB are free); make room and run the same command again: " in stderr
+    assert not out.exists()
+    first = "manifest-first.array_record-00000-of-00001"
+    # With two workers, the second split may fail before the first is written.
+    allowed = {"plan.json", first, f"{first}.json"}
+    left = {path.name for path in partial.iterdir()}
+    assert left == allowed if workers == 1 else left <= allowed
+    prepare("manifest", source, out)
+    assert len(PreparedSet(out)) == 2
+
+
+def test_a_disk_that_fills_at_the_index(tmp_path, save, monkeypatch):
+    save(tmp_path / "in" / "dog" / "a.wav", noise(800))
+    out = tmp_path / "out"
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.pq, "write_table", full)
+        with pytest.raises(OSError, match="cannot write .*incomplete: .*No space left"):
+            prepare("manifest", tmp_path / "in", out)
+    assert not out.exists()
+    assert prepare("manifest", tmp_path / "in", out)["kept"] == 1
+
+
+def test_a_killed_worker(tmp_path, save, monkeypatch):
+    monkeypatch.setattr(module, "_end_with_parent", functools.partial(os._exit, 1))
+    save(tmp_path / "in" / "dog" / "a.wav", noise(800))
+    with pytest.raises(OSError, match="a worker was killed, .* with fewer --workers"):
+        prepare("manifest", tmp_path / "in", tmp_path / "out", workers=2)
+    assert not (tmp_path / "out").exists()
+
+
+# Real audio.
+
+
+def test_esc10_from_real_audio(tmp_path, real_audio):
+    manifest = prepare("esc10", real_audio("esc10"), tmp_path / "out")
+    assert manifest["kept"] == manifest["listed"] == 400
+    data = PreparedSet(tmp_path / "out")
+    assert {
+        fold: int((data.fold == fold).sum()) for fold in range(1, 6)
+    } == dict.fromkeys(range(1, 6), 80)
+    seconds = data.n_samples / 16_000
+    assert round(seconds.min(), 2) == 3.64 and round(seconds.max(), 2) == 7.24
+    assert (data.std > 0).all()

@@ -1,0 +1,171 @@
+"""Opening a prepared set, and what is said of one that is not whole."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from aemjax.data.prepare import prepare
+from aemjax.data.prepared import PreparedSet
+
+
+@pytest.fixture
+def copy(tmp_path, ramps):
+    return shutil.copytree(ramps.path, tmp_path / "set")
+
+
+def shard(folder, number=1):
+    return folder / f"manifest-full.array_record-{number:05d}-of-00003"
+
+
+def change_manifest(folder, **values):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_a_set_is_opened(ramps):
+    assert len(ramps) == 24
+    assert ramps.label_names == ("a", "b", "c")
+    assert ramps.multi_label
+    assert not ramps.has_folds
+    assert (ramps.mean.dtype, ramps.std.dtype) == (np.float32, np.float32)
+    for row in range(len(ramps)):
+        assert ramps.read_audio(row).shape == (ramps.n_samples[row],)
+
+
+def test_labels_multi_hot(ramps):
+    clip = np.array([int(name[:2]) for name in ramps.id])
+    rows = np.array([5, 0, 5, 23])
+    found = ramps.labels_multi_hot(rows)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.tri(3)[clip[rows] % 3])
+    assert ramps.labels_multi_hot(rows[:0]).shape == (0, 3)
+
+
+def test_check_classes(ramps):
+    ramps.check_classes(3)
+    with pytest.raises(ValueError, match="num_classes is 10, .* has 3 classes; set it"):
+        ramps.check_classes(10)
+
+
+def test_a_folder_that_is_no_set(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"is not a prepared set \(no manifest.json\); make one with"
+    ):
+        PreparedSet(tmp_path)
+
+
+def test_an_unreadable_manifest(copy):
+    text = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(text[:100])
+    with pytest.raises(
+        ValueError, match="manifest.json is missing or damaged .* again"
+    ):
+        PreparedSet(copy)
+
+
+@pytest.mark.parametrize("version", [0, 2, None])
+def test_another_format(copy, version):
+    change_manifest(copy, format_version=version)
+    with pytest.raises(
+        ValueError, match=f"set has format {version}, this version reads 1; prepare it"
+    ):
+        PreparedSet(copy)
+
+
+def test_another_sample_rate(copy):
+    change_manifest(copy, sample_rate=32_000)
+    with pytest.raises(ValueError, match="set is at 32000 Hz, expected 16000; prepare"):
+        PreparedSet(copy)
+
+
+@pytest.mark.parametrize("size", [None, 0, 500])
+def test_a_missing_or_damaged_index(copy, size):
+    path = copy / "index.parquet"
+    content = path.read_bytes()
+    path.unlink()
+    if size is not None:
+        path.write_bytes(content[:size])
+    with pytest.raises(
+        ValueError, match="index.parquet is missing or damaged .* again"
+    ):
+        PreparedSet(copy)
+
+
+def test_an_index_of_other_length(copy):
+    path = copy / "index.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(
+        ValueError, match="holds 24 records, its index lists 23; a shard"
+    ):
+        PreparedSet(copy)
+
+
+def test_a_missing_shard(copy):
+    shard(copy).unlink()
+    with pytest.raises(ValueError, match=f"{shard(copy).name} is missing; prepare the"):
+        PreparedSet(copy)
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.6, 0.999])
+def test_a_truncated_shard(copy, share):
+    content = shard(copy).read_bytes()
+    shard(copy).write_bytes(content[: int(share * len(content))])
+    with pytest.raises(
+        ValueError,
+        match=f"{shard(copy).name} is missing or damaged .*; prepare the set",
+    ):
+        PreparedSet(copy)
+
+
+def test_a_shard_of_fewer_records(copy, set_of):
+    other = set_of([("a", "full", 0, "")] * 2).path
+    shutil.copy(next(other.glob("*.array_record-*")), shard(copy))
+    with pytest.raises(
+        ValueError, match=r"holds \d+ records, its index lists 24; a sha"
+    ):
+        PreparedSet(copy)
+
+
+def test_a_damaged_record(copy, ramps):
+    samples = ramps.read_audio(3).tobytes()
+    (path,) = (path for path in copy.glob("*.array*") if samples in path.read_bytes())
+    content = path.read_bytes()
+    path.write_bytes(content.replace(samples, b"\0" * len(samples)))
+    data = PreparedSet(copy)
+    name = re.escape(f"record 3 ({ramps.id[3]}) cannot be read: ")
+    with pytest.raises(ValueError, match=name + ".*; prepare the set again"):
+        data.read_audio(3)
+    np.testing.assert_array_equal(data.read_audio(4), ramps.read_audio(4))
+
+
+def test_records_of_another_set(copy, set_of):
+    """As many records, of other lengths: those of another version of the dataset."""
+    small = set_of([("a", "full", 0, "")] * 4).path
+    other = copy.with_name("other")
+    shutil.copytree(small, other)
+    index = pq.read_table(other / "index.parquet")
+    index = index.set_column(5, "n_samples", [[161] * 4])
+    pq.write_table(index, other / "index.parquet")
+    with pytest.raises(
+        ValueError, match="cannot be read: 160 samples, not 161; prepare"
+    ):
+        PreparedSet(other).read_audio(0)
+
+
+def test_fingerprint_changes_with_content(tmp_path, save):
+    found = set()
+    for level in (1000, 1000, 1001):
+        source = tmp_path / "in"
+        for name in "ab":
+            pcm = np.arange(400, dtype=np.int16)
+            pcm[7] = level
+            save(source / name / "x.wav", pcm)
+        out = tmp_path / f"out{level}"
+        shutil.rmtree(out, ignore_errors=True)
+        prepare("manifest", source, out)
+        found.add(PreparedSet(out).fingerprint)
+    assert len(found) == 2

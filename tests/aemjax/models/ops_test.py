@@ -1,0 +1,208 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from aemjax.models import ops
+
+IMAGES = [
+    (2, 7, 9, 4),
+    (3, 6, 5, 1),
+    (2, 1, 5, 3),  # one frame
+    (2, 5, 1, 3),  # one row
+    (1, 1, 1, 2),
+]
+# Shape, window, strides, padding.
+POOLS = [
+    ((2, 6, 8, 3), (2, 2), (2, 2), ((0, 0), (0, 0))),
+    ((2, 7, 5, 3), (2, 2), (2, 2), ((0, 1), (0, 1))),
+    ((2, 1, 1, 3), (2, 2), (2, 2), ((0, 1), (0, 1))),
+    ((2, 7, 8, 3), (3, 3), (2, 2), ((1, 1), (1, 1))),
+    ((2, 1, 2, 3), (3, 3), (2, 2), ((1, 1), (1, 1))),
+    ((2, 20, 3), (5,), (5,), ((0, 0),)),
+    ((2, 24, 3), (5,), (5,), ((0, 0),)),  # an incomplete last frame
+    ((2, 39, 3), (10,), (10,), ((0, 0),)),
+]
+
+
+def normal(shape, seed=0):
+    rng = np.random.default_rng((seed, *shape))
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+
+def value_and_gradients(fn, *args):
+    """`fn(*args)`, and the gradients of its sum under random weights."""
+    out = jax.eval_shape(fn, *args)
+    weights = normal(out.shape, seed=2)
+
+    def both(*args):
+        value, pullback = jax.vjp(fn, *args)
+        return value, pullback(weights)
+
+    # On inputs this small, LLVM's optimisations take longer than they save.
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(both, compiler_options=options)(*args)
+
+
+def assert_same(got, expected, *, rtol=1e-5):
+    scale = max(np.abs(expected).max(), 1)
+    np.testing.assert_allclose(got, expected, rtol=rtol, atol=rtol * scale)
+
+
+# Depthwise convolution.
+
+
+@pytest.mark.parametrize("shape", IMAGES, ids=str)
+def test_shifted_depthwise_equals_plain(shape):
+    x, kernel = normal(shape), normal((3, 3, 1, shape[-1]))
+    got = value_and_gradients(ops.shifted_depthwise, x, kernel)
+    expected = value_and_gradients(ops.plain_depthwise, x, kernel)
+    jax.tree.map(assert_same, got, expected)
+
+
+def test_shifted_depthwise_by_hand():
+    x = jnp.zeros((1, 3, 3, 2)).at[0, 1, 1].set(1.0)
+    kernel = jnp.arange(18, dtype=jnp.float32).reshape(3, 3, 1, 2)
+    # A correlation turns the kernel around a single one.
+    expected = kernel[::-1, ::-1, 0][None]
+    np.testing.assert_array_equal(ops.shifted_depthwise(x, kernel), expected)
+
+
+def test_shifted_depthwise_in_bfloat16():
+    x, kernel = normal((2, 5, 6, 3)), normal((3, 3, 1, 3))
+    fn = lambda x, k: ops.shifted_depthwise(x, k).astype(jnp.float32)  # noqa: E731
+    narrow = (x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
+    value, gradients = value_and_gradients(fn, *narrow)
+    assert [g.dtype for g in gradients] == [jnp.bfloat16] * 2
+    expected = value_and_gradients(ops.plain_depthwise, x, kernel)
+    got = (value, tuple(g.astype(jnp.float32) for g in gradients))
+    jax.tree.map(functools.partial(assert_same, rtol=0.05), got, expected)
+
+
+def depthwise(x, kernel):
+    return ops.depthwise_conv(x, kernel, (1, 1), ((1, 1), (1, 1)))
+
+
+def test_depthwise_gradient_gathers_nothing_over_devices():
+    mesh = Mesh(np.asarray(jax.devices()), ("data",))
+    assert mesh.size == 8
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def gradients(x, kernel):
+        loss = lambda x, k: (depthwise(x, k) ** 2).sum()  # noqa: E731
+        return jax.grad(loss, argnums=(0, 1))(x, kernel)
+
+    x, kernel = normal((16, 5, 6, 4)), normal((3, 3, 1, 4))
+    step = jax.jit(gradients, in_shardings=(split, whole), out_shardings=(split, whole))
+    compiled = step.lower(x, kernel).compile()
+    text = compiled.as_text()
+    assert "all-reduce" in text  # the kernel's gradient, and nothing else, is shared
+    for collective in ("all-gather", "all-to-all", "collective-permute"):
+        assert collective not in text
+    got = compiled(jax.device_put(x, split), jax.device_put(kernel, whole))
+    jax.tree.map(assert_same, got, jax.jit(gradients)(x, kernel))
+
+
+def lowered(fn, platform, *args):
+    return jax.jit(fn).trace(*args).lower(lowering_platforms=(platform,)).as_text()
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_accelerators_get_the_operations_of_xla(platform):
+    x, kernel = normal((2, 5, 6, 3)), normal((3, 3, 1, 3))
+    assert "stablehlo.convolution" in lowered(depthwise, platform, x, kernel)
+    assert "stablehlo.convolution" not in lowered(depthwise, "cpu", x, kernel)
+    pool = functools.partial(
+        ops.max_pool, window=(2, 2), strides=(2, 2), padding=((0, 1), (0, 0))
+    )
+    assert "stablehlo.reduce_window" in lowered(pool, platform, x)
+    assert "stablehlo.reduce_window" not in lowered(pool, "cpu", x)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding"),
+    [
+        ((5, 5, 1, 4), (1, 1), ((2, 2), (2, 2))),
+        ((3, 1, 1, 4), (1, 1), ((1, 1), (0, 0))),
+        ((1, 1, 1, 4), (1, 1), ((0, 0), (0, 0))),
+        ((3, 3, 2, 4), (1, 1), ((1, 1), (1, 1))),
+        ((3, 3, 1, 4), (2, 2), ((1, 1), (1, 1))),
+        ((3, 3, 1, 4), (1, 1), ((0, 0), (0, 0))),
+    ],
+    ids=str,
+)
+def test_other_depthwise_convolutions_are_refused(kernel, strides, padding):
+    message = r"does 3x3, stride 1, padding 1; got kernel \({}, {}, .*strides \({}, "
+    message = message.format(*kernel[:2], strides[0])
+    with pytest.raises(ValueError, match=message):
+        ops.depthwise_conv(normal((1, 6, 6, 4)), normal(kernel), strides, padding)
+
+
+# Pointwise convolution.
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7, 3), (1, 1, 1, 3)], ids=str)
+def test_pointwise_equals_the_convolution(shape):
+    x, kernel = normal(shape), normal((1, 1, 3, 6))
+    strides, padding = (1, 1), ((0, 0), (0, 0))
+
+    def plain(x, kernel):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(
+            x, kernel, strides, padding, dimension_numbers=numbers
+        )
+
+    got = value_and_gradients(
+        lambda x, k: ops.pointwise_conv(x, k, strides, padding), x, kernel
+    )
+    jax.tree.map(assert_same, got, value_and_gradients(plain, x, kernel))
+
+
+# Max-pool.
+
+
+@pytest.mark.parametrize(("shape", "window", "strides", "padding"), POOLS, ids=str)
+def test_shifted_max_pool_equals_plain(shape, window, strides, padding):
+    # After a ReLU, as in the networks: half of the input ties at 0.
+    def pool(fn, x):
+        return fn(jax.nn.relu(x), window, strides, padding)
+
+    x = normal(shape)
+    assert len(np.unique(x)) == x.size  # no other ties
+    shifted = functools.partial(pool, ops.shifted_max_pool)
+    plain = functools.partial(pool, ops.plain_max_pool)
+    got = value_and_gradients(shifted, x)
+    jax.tree.map(np.testing.assert_array_equal, got, value_and_gradients(plain, x))
+
+
+def test_shifted_max_pool_of_negative_values():
+    x = -1 - jnp.abs(normal((2, 5, 7, 3)))  # padding with zeros would win
+    for window, padding in (((2, 2), ((0, 1), (0, 1))), ((3, 3), ((1, 1), (1, 1)))):
+        args = (x, window, (2, 2), padding)
+        got = ops.shifted_max_pool(*args)
+        assert (got < -1).all()
+        np.testing.assert_array_equal(got, ops.plain_max_pool(*args))
+
+
+def test_max_pool_by_hand():
+    x = jnp.arange(15.0).reshape(1, 3, 5, 1)
+    got = ops.max_pool(x, (2, 2), (2, 2), ((0, 1), (0, 1)))
+    np.testing.assert_array_equal(got[0, :, :, 0], [[6, 8, 9], [11, 13, 14]])
+    got = ops.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    np.testing.assert_array_equal(got[0, :, :, 0], [[6, 8, 9], [11, 13, 14]])
+    got = ops.max_pool(x[:, :, :, 0], (2,), (2,), ((0, 0),))
+    np.testing.assert_array_equal(got, x[:, 1:2, :, 0])
+
+
+def test_max_pool_keeps_bfloat16():
+    x = normal((2, 5, 7, 3)).astype(jnp.bfloat16)
+    args = (x, (2, 2), (2, 2), ((0, 1), (0, 1)))
+    got = ops.shifted_max_pool(*args)
+    assert got.dtype == ops.plain_max_pool(*args).dtype == jnp.bfloat16
+    np.testing.assert_array_equal(
+        got.astype(jnp.float32), ops.plain_max_pool(*args).astype(jnp.float32)
+    )

@@ -1,0 +1,61 @@
+"""Small versions of the shipped configs, and jobs run in processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from configs.finetune import esc50
+from configs.pretrain import aemresnet_audioset
+
+ROOT = Path(__file__).parents[1]
+
+TINY_MODEL = {"name": "aemnet_dw", "width": 0.125}
+
+
+def tiny_pretrain(data: Path, **model) -> ConfigDict:
+    """Checkpoint #1's config, shrunk until an epoch takes a second."""
+    config = aemresnet_audioset.get_config()
+    config.model.update(TINY_MODEL | {"num_classes": 12} | model)
+    config.data.update(path=str(data), crop_s=0.25, threads=1)
+    config.data.train = "unbalanced_train+balanced_train"
+    config.augment.mixup_start_epochs = 0.5
+    config.train.update(batch_size=16, epochs=2.0, log_every_steps=2)
+    config.eval.update(batch_size=16, every_epochs=1.0)
+    config.checkpoint.every_steps = 3
+    return config
+
+
+def tiny_finetune(data: Path, variant: str, **model) -> ConfigDict:
+    """ESC-50's config, shrunk in the same way; fold 1."""
+    config = esc50.get_config(variant)
+    config.model.update(TINY_MODEL | {"num_classes": 10} | model)
+    config.data.update(path=str(data), crop_s=0.25, threads=1, fold=1)
+    config.augment.mixup_start_epochs = 0.5
+    config.train.update(batch_size=16, epochs=1.0, log_every_steps=2)
+    config.eval.update(batch_size=16, every_epochs=1.0)
+    return config
+
+
+def start(job: str, config: str, workdir: Path, overrides: dict, *, devices: int = 1):
+    """Starts `python -m JOB`; overrides are {"section.key": value}."""
+    arguments = [f"--config.{key}={value}" for key, value in overrides.items()]
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return subprocess.Popen(
+        [sys.executable, "-m", job, f"--config={config}", f"--workdir={workdir}"]
+        + arguments,
+        cwd=ROOT,
+        env=os.environ | {"XLA_FLAGS": flags},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(*args, **kwargs) -> tuple[int, str]:
+    """(exit code, output) of a job that is left to finish."""
+    process = start(*args, **kwargs)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
