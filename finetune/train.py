@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from jax.sharding import Mesh
@@ -103,7 +104,7 @@ class Recipe:
 
 def _recipe(config, model, loss_fn, mesh, total_steps, mixup_start_step) -> Recipe:
     blocks = jax.eval_shape(
-        lambda: model.init(jax.random.key(0), np.zeros((1, SAMPLE_RATE), np.float32))
+        lambda: model.init(jax.random.key(0), jnp.zeros((1, SAMPLE_RATE)))
     )["params"]
     tx = optimizer.create(
         config.optimizer.name,
@@ -212,12 +213,14 @@ def _train_fold(
             process_count=jax.process_count(),
         )
 
-    with Checkpoints(
-        folder,
-        metric=config.checkpoint.metric,
-        keep_latest=config.checkpoint.keep_latest,
-    ) as checkpoints:
-        writer = open_writer(folder, start_step=checkpoints.latest_step or 0)
+    with (
+        Checkpoints(
+            folder,
+            metric=config.checkpoint.metric,
+            keep_latest=config.checkpoint.keep_latest,
+        ) as checkpoints,
+        open_writer(folder, start_step=checkpoints.latest_step or 0) as writer,
+    ):
         fit(
             state,
             train_step=plan.train_step,
@@ -234,7 +237,6 @@ def _train_fold(
             card=Card.of_run(config.model.to_dict(), data, config.checkpoint.metric),
             writer=writer,
         )
-        writer.close()
 
         def result(step: int) -> dict:
             about = {"step": step, "metrics": checkpoints.metrics(step)}

@@ -42,11 +42,6 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, float]:
         return round(epochs * len(train_rows) / batch_size)
 
     total_steps = max(1, steps(config.train.epochs))
-    fixed = config.to_dict() | {"data_fingerprint": data.fingerprint}
-    if workdir.open_workdir(folder, fixed):
-        logging.info("%s has finished its %d steps already", folder, total_steps)
-        return workdir.read_results(folder)
-
     model = models.create(**config.model)
     tx = optimizer.create(
         config.optimizer.name,
@@ -68,6 +63,15 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, float]:
         seed=config.seed,
         ema_decay=config.train.ema_decay,
     )
+    eval_every_steps = eval_interval(
+        total_steps, config.train.epochs, config.eval.every_epochs
+    )
+
+    fixed = config.to_dict() | {"data_fingerprint": data.fingerprint}
+    if workdir.open_workdir(folder, fixed):
+        logging.info("%s has finished its %d steps already", folder, total_steps)
+        return workdir.read_results(folder)
+
     evaluator = Evaluator(
         model, mesh, batch_size=config.eval.batch_size, threads=config.data.threads
     )
@@ -104,8 +108,8 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, float]:
             metric=config.checkpoint.metric,
             keep_latest=config.checkpoint.keep_latest,
         ) as checkpoints,
+        open_writer(folder, start_step=checkpoints.latest_step or 0) as writer,
     ):
-        writer = open_writer(folder, start_step=checkpoints.latest_step or 0)
         fit(
             state,
             train_step=train_step,
@@ -113,9 +117,7 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, float]:
             evaluate=lambda state: evaluator.metrics(state, data, eval_rows),
             mesh=mesh,
             total_steps=total_steps,
-            eval_every_steps=eval_interval(
-                total_steps, config.train.epochs, config.eval.every_epochs
-            ),
+            eval_every_steps=eval_every_steps,
             save_every_steps=config.checkpoint.every_steps,
             log_every_steps=config.train.log_every_steps,
             checkpoints=checkpoints,
@@ -129,6 +131,5 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, float]:
             "best_step": checkpoints.best_step,
             "best": checkpoints.metrics(checkpoints.best_step),
         }
-        writer.close()
     workdir.write_results(folder, results)
     return results

@@ -16,6 +16,8 @@ from absl import flags  # noqa: E402
 
 from aemjax.data.prepare import prepare  # noqa: E402
 from aemjax.data.synthetic import synthesize  # noqa: E402
+from pretrain.train import train as pretrain  # noqa: E402
+from tests.jobs import tiny_pretrain  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # grain reads them
@@ -37,3 +39,11 @@ def esc50(tmp_path_factory):
     synthesize("esc50", folder / "twin", clips=100, classes=10, seconds=0.5)
     prepare("esc50", folder / "twin", folder / "set", clips_per_shard=40)
     return folder / "set"
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory, audioset):
+    """A finished tiny pretraining run, made on eight devices."""
+    folder = tmp_path_factory.mktemp("runs") / "pretrained"
+    pretrain(tiny_pretrain(audioset), folder)
+    return folder

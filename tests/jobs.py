@@ -12,13 +12,13 @@ from configs.pretrain import aemresnet_audioset
 
 ROOT = Path(__file__).parents[1]
 
-TINY_MODEL = {"name": "aemnet_dw", "width": 0.125}
+TINY_MODEL = {"name": "tests.tiny:Backbone"}
 
 
-def tiny_pretrain(data: Path, **model) -> ConfigDict:
+def tiny_pretrain(data: Path) -> ConfigDict:
     """Checkpoint #1's config, shrunk until an epoch takes a second."""
     config = aemresnet_audioset.get_config()
-    config.model.update(TINY_MODEL | {"num_classes": 12} | model)
+    config.model.update(TINY_MODEL | {"num_classes": 12})
     config.data.update(path=str(data), crop_s=0.25, threads=1)
     config.data.train = "unbalanced_train+balanced_train"
     config.augment.mixup_start_epochs = 0.5
@@ -28,10 +28,10 @@ def tiny_pretrain(data: Path, **model) -> ConfigDict:
     return config
 
 
-def tiny_finetune(data: Path, variant: str, **model) -> ConfigDict:
+def tiny_finetune(data: Path, variant: str) -> ConfigDict:
     """ESC-50's config, shrunk in the same way; fold 1."""
     config = esc50.get_config(variant)
-    config.model.update(TINY_MODEL | {"num_classes": 10} | model)
+    config.model.update(TINY_MODEL | {"num_classes": 10})
     config.data.update(path=str(data), crop_s=0.25, threads=1, fold=1)
     config.augment.mixup_start_epochs = 0.5
     config.train.update(batch_size=16, epochs=1.0, log_every_steps=2)

@@ -6,6 +6,7 @@ import inspect
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
@@ -47,8 +48,8 @@ class AemNet(nn.Module):
     @nn.compact
     def __call__(
         self,
-        audio: Float[Array, "b t"],
-        lengths: Int[Array, "b"] | None = None,
+        audio: Float[Array | np.ndarray, "b t"],
+        lengths: Int[Array | np.ndarray, "b"] | None = None,
         *,
         train: bool = False,
     ) -> tuple[Float[Array, "b k"], dict[str, Array]]:
@@ -67,10 +68,10 @@ class AemNet(nn.Module):
         def training(block: str) -> bool:
             return train and block not in self.frozen
 
+        audio = jnp.asarray(audio, self.dtype)
+        lengths = None if lengths is None else jnp.asarray(lengths)
         frontend = self.make_frontend(dtype=self.dtype, name="frontend")
-        x, valid = frontend(
-            audio.astype(self.dtype), lengths, train=training("frontend")
-        )
+        x, valid = frontend(audio, lengths, train=training("frontend"))
         backbone = self.make_backbone(dtype=self.dtype, name="backbone")
         frames, valid = backbone(x[..., None], valid, train=training("backbone"))
         pooled = mean_over_valid(frames, valid)
@@ -159,7 +160,8 @@ def _import(path: str):
     module_name, _, attribute = path.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    # A relative or empty module name raises one of the last two.
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot import {path!r}: {error}") from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         raise ValueError(f"{path!r} is {found!r}, expected a flax.linen.Module class")

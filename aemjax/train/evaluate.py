@@ -1,6 +1,7 @@
 """Scores every clip of a set once, whatever its length and the number of hosts."""
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -104,7 +105,7 @@ def score(data: PreparedSet, rows: np.ndarray, logits: np.ndarray) -> dict[str, 
 
 
 def evaluate_checkpoint(
-    spec: str, path: str, *, split: str | None = None, batch_size: int = 32
+    spec: str, path: str | Path, *, split: str | None = None, batch_size: int = 32
 ) -> dict[str, float]:
     """Metrics of a checkpoint on a prepared set.
 

@@ -1,5 +1,6 @@
 """Metrics of a run, as JSON lines and TensorBoard events."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -48,18 +49,21 @@ class NoWriter:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         pass
 
-    def close(self) -> None:
-        pass
 
-
+@contextlib.contextmanager
 def open_writer(workdir: str | Path, *, start_step: int = 0):
     """A MetricWriter on the first process, elsewhere one that writes nothing."""
-    if jax.process_index() == 0:
-        return MetricWriter(workdir, start_step=start_step)
-    return NoWriter()
+    if jax.process_index() > 0:
+        yield NoWriter()
+        return
+    writer = MetricWriter(workdir, start_step=start_step)
+    try:
+        yield writer
+    finally:
+        writer.close()
 
 
-def read(workdir: str | Path) -> list[dict[str, float]]:
+def read(workdir: str | Path) -> list[dict[str, int | float]]:
     """The lines of a run; one cut short by a kill is left out."""
     path = Path(workdir) / MetricWriter.FILE
     lines = []

@@ -1,0 +1,131 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from aemjax.report.table import finetuning_table
+from aemjax.train import checkpoint
+from finetune.train import train
+from tests import jobs
+from tests.jobs import tiny_finetune
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory, esc50, pretrained):
+    """A run of folds 1 and 2 with a frozen embedder."""
+    folder = tmp_path_factory.mktemp("runs") / "frozen"
+    config = tiny_finetune(esc50, "pretrained")
+    config.init_from = f"{pretrained}@last"
+    config.optimizer.lr_fraction = 0.0
+    config.data.fold = 0
+    train(config, folder)
+    return folder
+
+
+def test_a_frozen_embedder_stays_as_it_was_pretrained(frozen, pretrained):
+    source, _, _ = checkpoint.load(f"{pretrained}@last")
+    tuned, card, _ = checkpoint.load(f"{frozen / 'fold1_seed0'}@last")
+    start, _, _ = checkpoint.load(f"{frozen / 'fold1_seed0'}@0")
+    for collection in ("params", "batch_stats"):
+        for block in ("frontend", "backbone", "embedding"):
+            if block in source[collection]:
+                jax.tree.map(
+                    np.testing.assert_array_equal,
+                    source[collection][block],
+                    tuned[collection][block],
+                )
+    heads = [tree["params"]["head"]["dense"]["kernel"] for tree in (start, tuned)]
+    assert heads[1].shape == (512, 10)
+    assert not np.array_equal(*heads)
+    assert len(card.labels) == 10
+
+
+def test_every_fold_is_scored_and_summed_up(frozen, esc50):
+    results = json.loads((frozen / "results.json").read_text())
+    assert [run["fold"] for run in results["runs"]] == [1, 2, 3, 4, 5]
+    assert results["split"] == "official folds"
+    for run in results["runs"]:
+        assert (run["train_clips"], run["eval_clips"]) == (80, 20)
+        confusion = np.array(run["last"]["confusion"])
+        assert confusion.sum() == 20
+        accuracy = np.trace(confusion) / 20
+        assert run["last"]["metrics"]["accuracy"] == pytest.approx(accuracy)
+        best = run["best"]["metrics"]["accuracy"]
+        assert best >= run["last"]["metrics"]["accuracy"]
+    values = [run["last"]["metrics"]["accuracy"] for run in results["runs"]]
+    summary = results["summary"]["last"]["accuracy"]
+    assert summary["mean"] == pytest.approx(np.mean(values))
+    assert summary["std"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_the_report_prints_what_was_measured(frozen):
+    results = json.loads((frozen / "results.json").read_text())
+    last = results["summary"]["last"]["accuracy"]
+    row = finetuning_table([frozen]).splitlines()[-1]
+    assert row.startswith("| frozen | esc50 | official folds | 5 | 0.0 | accuracy |")
+    assert row.endswith(f"| {last['mean']:.4f} +- {last['std']:.4f} |")
+
+
+def test_a_checkpoint_of_eight_devices_fine_tunes_on_one(tmp_path, esc50, pretrained):
+    config = "configs/finetune/esc50.py:pretrained"
+    tiny = tiny_finetune(esc50, "pretrained")
+    overrides = {
+        f"{section}.{key}": tiny[section][key]
+        for section in ("model", "data", "augment", "train", "eval")
+        for key in tiny[section]
+    }
+    overrides["init_from"] = pretrained
+    code, output = jobs.run("finetune", config, tmp_path / "run", overrides)
+    assert code == 0, output
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["lr_fraction"] == 0.1
+    # The embedder trained, at its fraction of the rate: it moved, and less than 1e-3.
+    source, _, _ = checkpoint.load(str(pretrained))
+    fold = tmp_path / "run" / "fold1_seed0"
+    tuned, _, _ = checkpoint.load(f"{fold}@last")
+    moved = [
+        np.abs(a - b).max()
+        for a, b in zip(
+            jax.tree.leaves(source["params"]["backbone"]),
+            jax.tree.leaves(tuned["params"]["backbone"]),
+            strict=True,
+        )
+    ]
+    steps = results["runs"][0]["last"]["step"]
+    assert 0 < max(moved) <= steps * 1e-4 * 1.01
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"init_from": ""}, "lr_fraction is 0.1, but there is no init_from"),
+        ({"init_from": "nowhere"}, "nowhere holds no checkpoints/"),
+        ({"model.width": 0.25}, "another model.*\n.*width: 1.0 in the checkpoint"),
+        ({"model.frontend": "llf2"}, "another model.*\n.*frontend: llf1"),
+        ({"init_patterns": ("tail/.*",)}, "match no parameter"),
+        ({"init_patterns": (".*",)}, "does not fit.*\n.*head/dense"),
+        ({"data.fold": 7}, r"no fold 7; it has \[1, 2, 3, 4, 5\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, esc50, pretrained, change, message):
+    config = tiny_finetune(esc50, "pretrained")
+    config.init_from = str(pretrained)
+    config.update_from_flattened_dict(change)
+    with pytest.raises(ValueError, match=message):
+        train(config, tmp_path / "run")
+
+
+def test_a_step_that_is_not_there_is_named(pretrained):
+    with pytest.raises(ValueError, match=r"@77: no such step; .* holds \[0, "):
+        checkpoint.load(f"{pretrained}@77")
+
+
+def test_a_checkpoint_at_another_rate_is_refused(
+    tmp_path, esc50, pretrained, monkeypatch
+):
+    config = tiny_finetune(esc50, "pretrained")
+    config.init_from = str(pretrained)
+    monkeypatch.setattr("finetune.train.SAMPLE_RATE", 8_000)
+    with pytest.raises(ValueError, match="trained at 16000 Hz, expected 8000"):
+        train(config, tmp_path / "run")
