@@ -257,7 +257,7 @@ def _train_fold(
     }
 
 
-def _summary(runs: list[dict], which: str) -> dict[str, dict[str, float]]:
+def _summary(runs: list[dict], which: str) -> dict[str, dict[str, int | float]]:
     """Mean and standard deviation over folds of every metric."""
     names = runs[0][which]["metrics"]
     values = {name: [run[which]["metrics"][name] for run in runs] for name in names}

@@ -20,7 +20,7 @@ from aemjax.train.step import jit_train_step
 from aemjax.train.writer import open_writer
 
 
-def train(config: ConfigDict, folder: str | Path) -> dict[str, float]:
+def train(config: ConfigDict, folder: str | Path) -> dict[str, int | float]:
     """Trains, or goes on training, into `folder`; returns the last metrics.
 
     Raises:

@@ -93,7 +93,7 @@ class Checkpoints:
         rank = None
         if metric:
 
-            def rank(metrics: Mapping[str, float]) -> float:
+            def rank(metrics: Mapping[str, int | float]) -> float:
                 return metrics[metric]
 
             policies.append(
@@ -116,7 +116,7 @@ class Checkpoints:
         self,
         state: TrainState,
         card: Card,
-        metrics: Mapping[str, float] | None = None,
+        metrics: Mapping[str, int | float] | None = None,
     ) -> None:
         """Saves in the background; call it on every process."""
         items = {
@@ -154,7 +154,7 @@ class Checkpoints:
         # The last of equals: the one that BestN keeps.
         return max(scored, key=lambda step: (scored[step], step), default=None)
 
-    def metrics(self, step: int) -> dict[str, float] | None:
+    def metrics(self, step: int) -> dict[str, int | float] | None:
         """The metrics saved with a step; None where it has none."""
         return self._manager.metrics(step)
 

@@ -85,7 +85,7 @@ class Evaluator:
 
     def metrics(
         self, state: TrainState, data: PreparedSet, rows: np.ndarray
-    ) -> dict[str, float]:
+    ) -> dict[str, int | float]:
         """Metrics of a state; those of its EMA parameters beside them, as "ema_..."."""
         weights = {"params": state.params, "batch_stats": state.batch_stats}
         result = score(data, *self.logits(weights, data, rows))
@@ -96,7 +96,9 @@ class Evaluator:
         return result
 
 
-def score(data: PreparedSet, rows: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+def score(
+    data: PreparedSet, rows: np.ndarray, logits: np.ndarray
+) -> dict[str, int | float]:
     """The metrics that fit the set's labels."""
     labels = data.labels_multi_hot(rows)
     if data.multi_label:
@@ -106,7 +108,7 @@ def score(data: PreparedSet, rows: np.ndarray, logits: np.ndarray) -> dict[str, 
 
 def evaluate_checkpoint(
     spec: str, path: str | Path, *, split: str | None = None, batch_size: int = 32
-) -> dict[str, float]:
+) -> dict[str, int | float]:
     """Metrics of a checkpoint on a prepared set.
 
     Args:

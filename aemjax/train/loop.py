@@ -27,7 +27,7 @@ def fit(
     *,
     train_step: Callable,
     batches: Callable[[int], Iterator[Mapping]],
-    evaluate: Callable[[TrainState], Mapping[str, float]],
+    evaluate: Callable[[TrainState], Mapping[str, int | float]],
     mesh: Mesh,
     total_steps: int,
     eval_every_steps: int,
@@ -110,11 +110,11 @@ def eval_interval(total_steps: int, epochs: float, every_epochs: float) -> int:
     return max(1, math.ceil(total_steps / evaluations))
 
 
-def _prefixed(split: str, values: Mapping[str, float]) -> dict[str, float]:
+def _prefixed(split: str, values: Mapping[str, int | float]) -> dict[str, int | float]:
     return {f"{split}/{key}": value for key, value in values.items()}
 
 
-def _check_finite(scalars: Mapping[str, float], step: int) -> None:
+def _check_finite(scalars: Mapping[str, int | float], step: int) -> None:
     if not math.isfinite(scalars["loss"]):
         raise ValueError(
             f"the loss is {scalars['loss']} at step {step} (gradient norm "
@@ -145,7 +145,7 @@ class Progress:
         self._steps += 1
         self._clips += clips
 
-    def report(self, loss: float) -> dict[str, float]:
+    def report(self, loss: float) -> dict[str, int | float]:
         """Logs the stretch and begins another; call it after the device is done."""
         seconds = time.monotonic() - self._start
         step = self._step + self._steps

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 Scores = Float[np.ndarray, "n k"]
 
 
-def multi_label_metrics(scores: Scores, labels: Scores) -> dict[str, float]:
+def multi_label_metrics(scores: Scores, labels: Scores) -> dict[str, int | float]:
     """mAP, macro AUC and d' = sqrt(2) * Phi^-1(AUC) (Gemmeke et al., ICASSP 2017).
 
     Classes without a positive (for AUC: or without a negative) are left out of the
@@ -44,7 +44,7 @@ def multi_label_metrics(scores: Scores, labels: Scores) -> dict[str, float]:
     }
 
 
-def single_label_metrics(scores: Scores, labels: Scores) -> dict[str, float]:
+def single_label_metrics(scores: Scores, labels: Scores) -> dict[str, int | float]:
     """Accuracy, and precision, recall and F1 as macro means over the classes present.
 
     Raises:

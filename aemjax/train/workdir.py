@@ -101,7 +101,7 @@ def _bound(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def difference(
-    left: Mapping[str, Any], right: Mapping[str, Any], left_name: str, right_name: str
+    left: Mapping[Any, Any], right: Mapping[Any, Any], left_name: str, right_name: str
 ) -> str:
     """Says where two flat mappings differ, both sides, ten entries at most."""
     keys = sorted(set(left) | set(right))

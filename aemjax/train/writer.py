@@ -30,7 +30,7 @@ class MetricWriter:
             str(workdir), purge_step=start_step + 1
         )
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
+    def write(self, step: int, values: Mapping[str, int | float]) -> None:
         """Writes one line, and one event per value."""
         values = {key: float(value) for key, value in values.items()}
         self._file.write(json.dumps({"step": step, **values}) + "\n")
@@ -46,7 +46,7 @@ class MetricWriter:
 class NoWriter:
     """Stands in for MetricWriter on every process but the first."""
 
-    def write(self, step: int, values: Mapping[str, float]) -> None:
+    def write(self, step: int, values: Mapping[str, int | float]) -> None:
         pass
 
 
