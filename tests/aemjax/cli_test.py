@@ -1,0 +1,77 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from aemjax import cli
+
+
+def test_summary_prints_the_published_count(capsys):
+    cli.main(["summary", "--model", "aemresnet", "--llf", "llf1", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["parameters"] == 11_744_143
+    assert found["bytes"] == 4 * 11_744_143
+    assert found["output_frames"] == 100
+    assert found["macs"] == pytest.approx(1.827e9, rel=1e-3)
+
+
+def test_summary_of_a_config(capsys):
+    cli.main(["summary", "--config", "configs/finetune/esc50.py:scratch"])
+    assert "11,499,442" in capsys.readouterr().out.splitlines()[-2]
+
+
+def test_an_own_set_is_prepared(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "mine" / label).mkdir(parents=True)
+        noise = rng.normal(scale=0.1, size=800)
+        soundfile.write(tmp_path / "mine" / label / "a.wav", noise, 8000)
+    out = tmp_path / "out"
+    cli.main(["prepare", "manifest", f"--source={tmp_path}/mine", f"--out={out}"])
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (printed["listed"], printed["kept"]) == (2, 2)
+    assert json.loads((out / "manifest.json").read_text())["labels"] == ["cat", "dog"]
+
+
+def test_a_checkpoint_is_scored(pretrained, audioset, capsys):
+    cli.main(["evaluate", str(pretrained), f"--data={audioset}", "--split=eval"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["clips"] == 18 and 0 < found["mAP"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["summary", "--model", "nope"], "error: unknown model 'nope'; known: "),
+        (["summary"], "error: name either --config or --model"),
+        (["summary", "--model", "aemnet", "--seconds", "0.001"], "error: audio has 16"),
+        (["summary", "--config", "nowhere.py"], "error: .*nowhere.py"),
+        (["prepare", "esc", "--source", ".", "--out", "x"], "unknown dataset 'esc'"),
+        (["prepare", "esc50", "--source", "nowhere", "--out", "x"], "nowhere does not"),
+        (["prepare", "esc50", "--source", "docs", "--out", "x"], "esc50.csv does not"),
+        (["synthesize", "esc", "--out", "x"], "unknown twin 'esc'"),
+        (["evaluate", "nowhere", "--data", "x"], "nowhere holds no checkpoints/"),
+        (["report", "nowhere"], "nowhere has no results.json"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        cli.main(arguments)
+
+
+def test_importing_the_package_loads_no_framework():
+    code = "import sys, aemjax; print({'jax', 'flax', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_models_load_without_the_training_stack():
+    code = (
+        "import sys, aemjax.models, aemjax.audio.read; "
+        "print({'grain', 'tensorflow_datasets', 'pyarrow', 'sklearn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
