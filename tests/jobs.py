@@ -39,6 +39,17 @@ def tiny_finetune(data: Path, variant: str) -> ConfigDict:
     return config
 
 
+def overrides(config: ConfigDict) -> dict:
+    """{"section.key": value} of the sections that shrinking changes."""
+    sections = ("model", "data", "augment", "train", "eval", "checkpoint")
+    return {
+        f"{section}.{key}": value
+        for section in sections
+        for key, value in config[section].items()
+        if value is not None
+    }
+
+
 def start(job: str, config: str, workdir: Path, overrides: dict, *, devices: int = 1):
     """Starts `python -m JOB`; overrides are {"section.key": value}."""
     arguments = [f"--config.{key}={value}" for key, value in overrides.items()]

@@ -73,7 +73,6 @@ class Checkpoints:
         *,
         metric: str | None = None,
         keep_latest: int = 1,
-        asynchronous: bool = True,
         read_only: bool = False,
     ):
         """Opens or makes WORKDIR/checkpoints.
@@ -82,7 +81,6 @@ class Checkpoints:
           metric: name among an evaluation's metrics; the step where it is highest is
             kept.
           keep_latest: newest steps to keep.
-          asynchronous: save in the background.
           read_only: touch nothing, not even what a killed save left behind.
         """
         self._metric = metric
@@ -106,7 +104,6 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
                 best_fn=rank,  # without it Orbax stores no metrics
-                enable_async_checkpointing=asynchronous,
                 cleanup_tmp_directories=not read_only,
                 read_only=read_only,
             ),

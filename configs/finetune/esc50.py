@@ -11,6 +11,7 @@ hyper-parameters open; these are SPEC 5's decided ones.
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def get_config(variant: str = "pretrained") -> ConfigDict:
@@ -27,6 +28,7 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
             "num_classes": 50,
             "frontend": "llf1",
             "width": 1.0,
+            "head": placeholder(str),  # the published one
             "dropout": 0.2,
             "dtype": "float32",
         }

@@ -9,6 +9,7 @@ accelerator: a forward pass of 10 s is 1.8e10 multiply-accumulates, and 80 epoch
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 
 def get_config() -> ConfigDict:
@@ -20,6 +21,7 @@ def get_config() -> ConfigDict:
             "num_classes": 527,
             "frontend": "llf1",
             "width": 1.0,
+            "head": placeholder(str),  # the published one
             "dropout": 0.2,
             "dtype": "float32",
         }

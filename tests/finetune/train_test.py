@@ -69,12 +69,7 @@ def test_the_report_prints_what_was_measured(frozen):
 
 def test_a_checkpoint_of_eight_devices_fine_tunes_on_one(tmp_path, esc50, pretrained):
     config = "configs/finetune/esc50.py:pretrained"
-    tiny = tiny_finetune(esc50, "pretrained")
-    overrides = {
-        f"{section}.{key}": tiny[section][key]
-        for section in ("model", "data", "augment", "train", "eval")
-        for key in tiny[section]
-    }
+    overrides = jobs.overrides(tiny_finetune(esc50, "pretrained"))
     overrides["init_from"] = pretrained
     code, output = jobs.run("finetune", config, tmp_path / "run", overrides)
     assert code == 0, output
