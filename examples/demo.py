@@ -39,7 +39,7 @@ def main() -> None:
     start = time.monotonic()
     for line in COMMANDS.format(out=out).strip().splitlines():
         print(f"\n$ {line}", flush=True)
-        run(shlex.split(line))
+        run(shlex.split(line), compiled=ROOT / out / "compiled")
     runs = [ROOT / out / "finetuned", ROOT / out / "scratch"]
     print(f"\n{finetuning_table(runs)}\n")
     finetuned, scratch = (
@@ -52,11 +52,18 @@ def main() -> None:
         sys.exit(f"expected at least {100 * MIN_GAIN:.0f} points")
 
 
-def run(command: list[str]) -> None:
-    """Runs one command in the repository's root with this interpreter's programs."""
+def run(command: list[str], *, compiled: Path) -> None:
+    """Runs one command in the repository's root with this interpreter's programs.
+
+    Args:
+      compiled: folder through which the jobs share what they compile.
+    """
     bin_folder = Path(sys.executable).parent
     command[0] = str(bin_folder / command[0])
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+    }
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 

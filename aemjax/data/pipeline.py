@@ -120,11 +120,11 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Batch]:
-    """Every row once, as whole clips of like length, padded to a common one.
+    """Every row once, as whole clips, longest first, each batch padded to one length.
 
     Each batch is {"audio": int16 "b t", "lengths", "mean", "std", "row": "b", "mask":
-    float32 "b"}. Lengths are few, so that few shapes are compiled; the last batch of
-    each is filled with rows of mask 0; every process gets the same number of batches.
+    float32 "b"}. Lengths are few, so that few shapes are compiled; the last batch is
+    filled with rows of mask 0; every process gets the same number of batches.
 
     Args:
       batch_size: global.
@@ -137,16 +137,14 @@ def eval_batches(
             f"batch_size {batch_size} is not a multiple of {process_count} processes"
         )
     local = batch_size // process_count
+    longest_first = np.asarray(rows)[np.argsort(-data.n_samples[rows], kind="stable")]
     plan = []
-    buckets = np.array([bucket_samples(n) for n in data.n_samples[rows].tolist()])
-    for n_samples in sorted(set(buckets.tolist())):
-        members = np.asarray(rows)[buckets == n_samples]
-        for start in range(0, len(members), batch_size):
-            whole = np.full(batch_size, -1)
-            part = members[start : start + batch_size]
-            whole[: len(part)] = part
-            own = whole[process_index * local : (process_index + 1) * local]
-            plan.append((n_samples, own))
+    for start in range(0, len(longest_first), batch_size):
+        part = longest_first[start : start + batch_size]
+        whole = np.full(batch_size, -1)
+        whole[: len(part)] = part
+        own = whole[process_index * local : (process_index + 1) * local]
+        plan.append((bucket_samples(int(data.n_samples[part[0]])), own))
 
     def read(item: tuple[int, np.ndarray]) -> Batch:
         return _read_whole(data, item[1], item[0])

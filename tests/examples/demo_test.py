@@ -24,7 +24,7 @@ def test_its_commands_exist():
 def test_pretraining_has_to_pay(tmp_path, monkeypatch, capsys, gain, passes):
     accuracies = {"finetuned": 0.3 + gain, "scratch": 0.3}
 
-    def run(command):  # in place of the job, results as it would leave them
+    def run(command, compiled):  # in place of the job, results as it would leave them
         folder = tmp_path / command[-1].rpartition("/")[2]
         if folder.name in accuracies:
             folder.mkdir()
