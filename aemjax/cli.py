@@ -13,6 +13,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
+    except ImportError as error:
+        if options.traceback:
+            raise
+        sys.exit(f"error: {error}; this verb needs `pip install 'aemjax[train]'`")
     except (ValueError, OSError) as error:
         if options.traceback:
             raise

@@ -17,6 +17,7 @@ from aemjax.report.table import finetuning_table
 from aemjax.train.workdir import read_results
 
 ROOT = Path(__file__).parents[1]
+DEFAULT_OUT = Path("build/demo")
 MIN_GAIN = 0.05  # of accuracy on the held-out fold, last epoch
 
 COMMANDS = """
@@ -32,10 +33,11 @@ python -m finetune --config configs/finetune/demo.py:scratch --config.data.path=
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("build/demo"))
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     out = parser.parse_args().out
-    shutil.rmtree(ROOT / out, ignore_errors=True)
-    (ROOT / out).mkdir(parents=True)
+    if out == DEFAULT_OUT:
+        shutil.rmtree(ROOT / out, ignore_errors=True)
+    (ROOT / out).mkdir(parents=True)  # a folder of yours is never overwritten
     start = time.monotonic()
     for line in COMMANDS.format(out=out).strip().splitlines():
         print(f"\n$ {line}", flush=True)

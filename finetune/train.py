@@ -41,26 +41,40 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
     data = PreparedSet(config.data.path)
     data.check_classes(config.model.num_classes)
     loss_fn = losses.get(config.loss.name, multi_label=data.multi_label)
-    source = _pretrained(config)
+    metrics.check_name(config.checkpoint.metric, multi_label=data.multi_label)
+    eval_interval(1, config.train.epochs, config.eval.every_epochs)
     folds = splits.fold_numbers(data, folds=config.data.folds)
     if config.data.fold:
         folds = [config.data.fold]
-    fixed = config.to_dict() | {"data_fingerprint": data.fingerprint}
-    if workdir.open_workdir(folder, fixed):
-        logging.info("%s has finished its folds %s already", folder, folds)
-        return workdir.read_results(folder)
-
+    rows = {
+        fold: splits.by_fold(data, fold, folds=config.data.folds, seed=config.seed)
+        for fold in folds
+    }
     lr_fraction = config.optimizer.lr_fraction
     frozen = models.BLOCKS[:-1] if lr_fraction == 0 else ()
     model = models.create(**config.model, frozen=frozen)
-    evaluator = Evaluator(
-        model, mesh, batch_size=config.eval.batch_size, threads=config.data.threads
+    shapes = jax.eval_shape(
+        lambda: model.init(jax.random.key(0), jnp.zeros((1, SAMPLE_RATE)))
     )
     # Folds of equal size share one compiled step.
     recipe = functools.cache(
-        lambda steps, mixup_start: _recipe(
-            config, model, loss_fn, mesh, steps, mixup_start
+        lambda total_steps: _recipe(
+            config, model, shapes["params"], loss_fn, mesh, total_steps
         )
+    )
+    recipe(1)  # its names are looked up here, before there is a folder
+    source, source_step = _pretrained(config)
+    if source is not None:
+        checkpoint.merge(shapes, source, config.init_patterns)
+    fixed = config.to_dict() | {
+        "data_fingerprint": data.fingerprint,
+        "init_step": source_step,
+    }
+    if workdir.open_workdir(folder, fixed):
+        logging.info("%s has finished its folds %s already", folder, folds)
+        return workdir.read_results(folder)
+    evaluator = Evaluator(
+        model, mesh, batch_size=config.eval.batch_size, threads=config.data.threads
     )
     with workdir.locked(folder):
         runs = [
@@ -69,9 +83,7 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
                 config,
                 Path(folder) / f"fold{fold}_seed{config.seed}",
                 data=data,
-                rows=splits.by_fold(
-                    data, fold, folds=config.data.folds, seed=config.seed
-                ),
+                rows=rows[fold],
                 evaluator=evaluator,
                 recipe=recipe,
                 source=source,
@@ -83,6 +95,7 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
         "dataset": data.manifest["dataset"],
         "split": "official folds" if data.has_folds else f"folds by seed {config.seed}",
         "init_from": config.init_from,
+        "init_step": source_step,
         "lr_fraction": lr_fraction,
         "selected_on": "the test fold",  # as the published work does
         "metric": config.checkpoint.metric,
@@ -102,10 +115,7 @@ class Recipe:
     total_steps: int
 
 
-def _recipe(config, model, loss_fn, mesh, total_steps, mixup_start_step) -> Recipe:
-    blocks = jax.eval_shape(
-        lambda: model.init(jax.random.key(0), jnp.zeros((1, SAMPLE_RATE)))
-    )["params"]
+def _recipe(config, model, params, loss_fn, mesh, total_steps) -> Recipe:
     tx = optimizer.create(
         config.optimizer.name,
         optimizer.schedule(
@@ -114,10 +124,10 @@ def _recipe(config, model, loss_fn, mesh, total_steps, mixup_start_step) -> Reci
             total_steps=total_steps,
         ),
         weight_decay=config.optimizer.weight_decay,
-        groups=optimizer.embedder_groups(sorted(blocks), config.optimizer.lr_fraction),
+        groups=optimizer.embedder_groups(sorted(params), config.optimizer.lr_fraction),
     )
     augment = config.augment.to_dict()
-    augment.pop("mixup_start_epochs")
+    mixup_start_step = round(augment.pop("mixup_start_fraction") * total_steps)
     return Recipe(
         create_state=functools.partial(
             create_state,
@@ -141,7 +151,7 @@ def _recipe(config, model, loss_fn, mesh, total_steps, mixup_start_step) -> Reci
 
 
 def _pretrained(config: ConfigDict):
-    """The weights to start from; None for training from scratch."""
+    """(weights to start from, their step); (None, None) for training from scratch."""
     if not config.init_from:
         if config.optimizer.lr_fraction != 1:
             raise ValueError(
@@ -149,7 +159,7 @@ def _pretrained(config: ConfigDict):
                 "no init_from: training from scratch needs lr_fraction 1; or name a "
                 "pretraining run with --config.init_from=WORKDIR"
             )
-        return None
+        return None, None
     weights, card, step = checkpoint.load(config.init_from)
     if card.sample_rate != SAMPLE_RATE:
         raise ValueError(
@@ -166,7 +176,7 @@ def _pretrained(config: ConfigDict):
             + workdir.difference(found, wanted, "the checkpoint", "config.model")
         )
     logging.info("starting from step %d of %s", step, config.init_from)
-    return weights
+    return weights, step
 
 
 def _train_fold(
@@ -176,7 +186,7 @@ def _train_fold(
     data: PreparedSet,
     rows: tuple[np.ndarray, np.ndarray],
     evaluator: Evaluator,
-    recipe: Callable[[int, int], Recipe],
+    recipe: Callable[[int], Recipe],
     source,
     mesh: Mesh,
 ) -> dict:
@@ -187,18 +197,16 @@ def _train_fold(
     """
     train_rows, eval_rows = rows
 
-    def steps(epochs: float) -> int:
-        return round(epochs * len(train_rows) / config.train.batch_size)
-
-    plan = recipe(
-        max(1, steps(config.train.epochs)), steps(config.augment.mixup_start_epochs)
-    )
+    steps = round(config.train.epochs * len(train_rows) / config.train.batch_size)
+    plan = recipe(max(1, steps))
     state = plan.create_state()
     if source is not None:
         weights = checkpoint.weights(state)
         weights = checkpoint.merge(weights, source, config.init_patterns)
         replicated, _ = sharding.shardings(mesh)
         state = state.replace(**jax.device_put(weights, replicated))
+        if state.ema is not None:
+            state = state.replace(ema=jax.tree.map(jnp.copy, state.params))
 
     def batches(start_step: int):
         return pipeline.train_batches(
@@ -234,7 +242,9 @@ def _train_fold(
             save_every_steps=config.checkpoint.every_steps,
             log_every_steps=config.train.log_every_steps,
             checkpoints=checkpoints,
-            card=Card.of_run(config.model.to_dict(), data, config.checkpoint.metric),
+            card=Card.of_run(
+                config.model.to_dict(), data.manifest, config.checkpoint.metric
+            ),
             writer=writer,
         )
 

@@ -11,7 +11,7 @@ from aemjax.audio.augment import Augment
 from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data import pipeline, splits
 from aemjax.data.prepared import PreparedSet
-from aemjax.train import losses, optimizer, sharding, workdir
+from aemjax.train import losses, metrics, optimizer, sharding, workdir
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.evaluate import Evaluator
 from aemjax.train.loop import eval_interval, fit
@@ -37,11 +37,10 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, int | float]:
     loss_fn = losses.get(config.loss.name, multi_label=data.multi_label)
     train_rows = splits.by_split(data, config.data.train)
     eval_rows = splits.by_split(data, config.data.eval)
+    splits.check_disjoint(data, train_rows, eval_rows)
+    metrics.check_name(config.checkpoint.metric, multi_label=data.multi_label)
 
-    def steps(epochs: float) -> int:
-        return round(epochs * len(train_rows) / batch_size)
-
-    total_steps = max(1, steps(config.train.epochs))
+    total_steps = max(1, round(config.train.epochs * len(train_rows) / batch_size))
     model = models.create(**config.model)
     tx = optimizer.create(
         config.optimizer.name,
@@ -53,7 +52,9 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, int | float]:
         weight_decay=config.optimizer.weight_decay,
     )
     augment = config.augment.to_dict()
-    augment["mixup_start_step"] = steps(augment.pop("mixup_start_epochs"))
+    augment["mixup_start_step"] = round(
+        augment.pop("mixup_start_fraction") * total_steps
+    )
     train_step = jit_train_step(
         mesh,
         model=model,
@@ -100,7 +101,7 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, int | float]:
             process_count=jax.process_count(),
         )
 
-    card = Card.of_run(config.model.to_dict(), data, config.checkpoint.metric)
+    card = Card.of_run(config.model.to_dict(), data.manifest, config.checkpoint.metric)
     with (
         workdir.locked(folder),
         Checkpoints(

@@ -21,7 +21,6 @@ def tiny_pretrain(data: Path) -> ConfigDict:
     config.model.update(TINY_MODEL | {"num_classes": 12})
     config.data.update(path=str(data), crop_s=0.25, threads=1)
     config.data.train = "unbalanced_train+balanced_train"
-    config.augment.mixup_start_epochs = 0.5
     config.train.update(batch_size=16, epochs=2.0, log_every_steps=2)
     config.eval.update(batch_size=16, every_epochs=1.0)
     config.checkpoint.every_steps = 3
@@ -33,7 +32,6 @@ def tiny_finetune(data: Path, variant: str) -> ConfigDict:
     config = esc50.get_config(variant)
     config.model.update(TINY_MODEL | {"num_classes": 10})
     config.data.update(path=str(data), crop_s=0.25, threads=1, fold=1)
-    config.augment.mixup_start_epochs = 0.5
     config.train.update(batch_size=16, epochs=1.0, log_every_steps=2)
     config.eval.update(batch_size=16, every_epochs=1.0)
     return config

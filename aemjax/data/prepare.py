@@ -114,6 +114,7 @@ def prepare(
     with _writing(partial):
         _finish(partial, name, listing, plan, shards, missing + bad, dataset)
     os.rename(partial, out)
+    _remove_work(out)
     return json.loads((out / records.MANIFEST).read_text())
 
 
@@ -125,13 +126,18 @@ def _checked(listing: Listing, source: Path) -> Listing:
 
 
 def _open_partial(out: Path, plan: dict) -> Path:
-    """The folder of work in progress, emptied if it was begun for another plan."""
+    """The folder of work in progress.
+
+    Raises:
+      ValueError: if it was begun for another plan: hours of work may lie there.
+    """
     partial = out.with_name(out.name + ".incomplete")
     begun = partial / "plan.json"
-    if partial.exists() and (
-        not begun.is_file() or json.loads(begun.read_text()) != plan
-    ):
-        shutil.rmtree(partial)
+    if begun.is_file() and json.loads(begun.read_text()) != plan:
+        raise ValueError(
+            f"{partial} was begun with other arguments, or the files in the source have "
+            "changed since; remove it to start anew, or choose another --out"
+        )
     partial.mkdir(parents=True, exist_ok=True)
     with _writing(begun):
         _write_text(begun, json.dumps(plan))
@@ -302,12 +308,15 @@ def _encode(clip: Clip, features, keeps_silence: bool) -> tuple[dict, bytes]:
 
 def _finish(partial, name, listing, plan, shards, skipped, dataset) -> None:
     """Gathers the shards' parts into index, manifest and TFDS metadata."""
-    tables, splits, infos, checksum = [], {}, [], hashlib.sha256()
+    tables, splits, infos = [], {}, []
+    checksum = hashlib.sha256(repr(listing.label_names).encode())
     for split, parts in shards.items():
         counts, seconds, lengths = collections.Counter(), 0.0, []
         for shard in parts:
             part = _part(shard)
-            checksum.update(f"{shard.path.name} {part['sha256']}\n".encode())
+            # Folds and groups are in the index alone; where a file lay does not matter.
+            rows = [row | {"source": ""} for row in part["rows"]]
+            checksum.update(f"{shard.path.name} {part['sha256']} {rows}\n".encode())
             tables.append(pa.Table.from_pylist(part["rows"], records.INDEX_SCHEMA))
             lengths.append(len(part["rows"]))
             for row in part["rows"]:
@@ -363,10 +372,12 @@ def _finish(partial, name, listing, plan, shards, skipped, dataset) -> None:
         check_data=False,
     )
     _write_text(partial / records.MANIFEST, json.dumps(manifest, indent=2))
-    for parts in shards.values():
-        for shard in parts:
-            _part_path(shard.path).unlink()
-    (partial / "plan.json").unlink()
+
+
+def _remove_work(folder: Path) -> None:
+    """Removes what only an unfinished set needs."""
+    for path in (*folder.glob(f"*.{records.SUFFIX}-*.json"), folder / "plan.json"):
+        path.unlink()
 
 
 def _write_text(path: Path, text: str) -> None:

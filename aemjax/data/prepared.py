@@ -111,8 +111,18 @@ class PreparedSet:
 
     @property
     def has_folds(self) -> bool:
-        """Whether the dataset comes with official folds."""
-        return bool((self.fold > 0).all())
+        """Whether the dataset comes with official folds.
+
+        Raises:
+          ValueError: if only some of its clips have one.
+        """
+        numbered = self.fold > 0
+        if numbered.any() and not numbered.all():
+            raise ValueError(
+                f"{self.path}: {np.sum(~numbered)} of {len(self)} clips have no fold, "
+                f"the first: {str(self.id[~numbered][0])!r}; number all of them, or none"
+            )
+        return bool(numbered.all())
 
     @property
     def fingerprint(self) -> str:

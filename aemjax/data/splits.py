@@ -32,6 +32,24 @@ def by_split(data: PreparedSet, spec: str) -> np.ndarray:
     return np.flatnonzero(chosen)
 
 
+def check_disjoint(
+    data: PreparedSet, train_rows: np.ndarray, eval_rows: np.ndarray
+) -> None:
+    """Refuses to evaluate on what was trained on.
+
+    Raises:
+      ValueError: if a clip, or a group (recording, patient, user), is on both sides.
+    """
+    for name, values in (("clips", data.id), ("groups", data.group)):
+        shared = np.intersect1d(values[train_rows], values[eval_rows])
+        shared = shared[shared != ""]
+        if len(shared):
+            raise ValueError(
+                f"{data.path}: {len(shared)} {name} are both trained and evaluated on, "
+                f"the first: {str(shared[0])!r}; name other splits or folds"
+            )
+
+
 def by_fold(
     data: PreparedSet, fold: int, *, folds: int = 5, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -58,6 +76,11 @@ def fold_numbers(data: PreparedSet, *, folds: int = 5) -> list[int]:
 
 
 def _drawn_folds(data: PreparedSet, folds: int, seed: int) -> np.ndarray:
+    if len(data.manifest["splits"]) > 1:
+        raise ValueError(
+            f"{data.path} has the splits {sorted(data.manifest['splits'])}; folds would "
+            "mix them: prepare the one to fine-tune on as a set of its own"
+        )
     # Of several labels the first counts; some class may never be the first.
     classes = data.labels_multi_hot(np.arange(len(data))).argmax(axis=1)
     present, clips = np.unique(classes, return_counts=True)

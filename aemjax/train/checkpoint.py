@@ -17,7 +17,6 @@ import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding
 from orbax.checkpoint import checkpoint_managers
 
-from aemjax.data.prepared import PreparedSet
 from aemjax.train.state import TrainState
 from aemjax.train.workdir import difference, git_commit
 
@@ -48,18 +47,18 @@ class Card:
     data: dict[str, Any]
 
     @classmethod
-    def of_run(cls, model: dict[str, Any], data: PreparedSet, metric: str) -> "Card":
-        """The card of a run of this checkout on a prepared set."""
+    def of_run(cls, model: dict[str, Any], manifest: dict[str, Any], metric: str):
+        """The card of a run of this checkout on the prepared set of a manifest."""
         return cls(
             model=model,
-            sample_rate=data.manifest["sample_rate"],
-            labels=list(data.label_names),
-            multi_label=data.multi_label,
+            sample_rate=manifest["sample_rate"],
+            labels=manifest["labels"],
+            multi_label=manifest["multi_label"],
             metric=metric,
             commit=git_commit(),
             data={
-                "dataset": data.manifest["dataset"],
-                "fingerprint": data.fingerprint,
+                "dataset": manifest["dataset"],
+                "fingerprint": manifest["checksum"],
             },
         )
 
@@ -258,7 +257,7 @@ def load(spec: str) -> tuple[PyTree, Card, int]:
     Raises:
       ValueError: if there is no such checkpoint.
     """
-    folder, _, which = spec.partition("@")
+    folder, which = re.fullmatch(r"(.*?)(?:@([^@/]*))?", spec).groups()
     path = Path(folder)
     if not (path / FOLDER).is_dir():
         raise ValueError(f"{folder} holds no {FOLDER}/; expected a run's folder")

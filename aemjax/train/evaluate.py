@@ -131,6 +131,11 @@ def evaluate_checkpoint(
                 "the data",
             )
         )
+    if split is None and card.data["fingerprint"] == data.fingerprint:
+        raise ValueError(
+            f"{spec} was trained on {path}; name the part to score with --split, such as "
+            "'eval' or 'full:5'"
+        )
     rows = np.arange(len(data)) if split is None else by_split(data, split)
     model = create(**card.model)
     mesh = data_mesh()

@@ -1,5 +1,6 @@
 """The loop that pretraining and fine-tuning share."""
 
+import contextlib
 import math
 import signal
 import threading
@@ -61,9 +62,10 @@ def fit(
     elif step:
         state = checkpoints.restore(state, step=step, sharding=replicated)
         logging.info("resumed at step %d of %d", step, total_steps)
-    source = batches(step)
+    if step == total_steps:
+        return state
     progress = Progress(step, total_steps)
-    with Preemption() as preemption:
+    with contextlib.closing(batches(step)) as source, Preemption() as preemption:
         while step < total_steps:
             with progress.waiting():
                 batch = next(source)
@@ -91,7 +93,7 @@ def fit(
                 progress.restart(step)
             if saves:
                 checkpoints.save(state, card, metrics)
-            if preempted and not last:
+            if saves and (preempted or preemption.noted):
                 checkpoints.wait()
                 raise Preempted(f"saved at step {step} of {total_steps}")
     checkpoints.wait()
@@ -115,10 +117,11 @@ def _prefixed(split: str, values: Mapping[str, int | float]) -> dict[str, int | 
 
 
 def _check_finite(scalars: Mapping[str, int | float], step: int) -> None:
-    if not math.isfinite(scalars["loss"]):
+    # The loss is that before the update, the gradient what the update was made of.
+    if not (math.isfinite(scalars["loss"]) and math.isfinite(scalars["grad_norm"])):
         raise ValueError(
             f"the loss is {scalars['loss']} at step {step} (gradient norm "
-            f"{scalars.get('grad_norm')}); lower optimizer.learning_rate, or look for "
+            f"{scalars['grad_norm']}); lower optimizer.learning_rate, or look for "
             "bad audio. The last checkpoint is from before"
         )
 
@@ -182,20 +185,22 @@ class Preemption:
     """Notes SIGTERM; all processes agree on the step at which it counts."""
 
     def __enter__(self) -> "Preemption":
-        self._noted = False
+        self.noted = False
         self._previous = None
-        if threading.current_thread() is threading.main_thread():
+        # With several processes JAX has a handler of its own, which makes them agree.
+        alone = jax.process_count() == 1
+        if alone and threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._note)
         return self
 
     def _note(self, *_) -> None:
-        self._noted = True
+        self.noted = True
 
     def came(self, step: int) -> bool:
         """Whether to save and leave after `step`."""
         if jax.process_count() > 1:
             return multihost_utils.reached_preemption_sync_point(step)
-        return self._noted
+        return self.noted
 
     def __exit__(self, *_) -> None:
         if self._previous is not None:

@@ -9,6 +9,12 @@ from jaxtyping import Float
 from scipy.stats import norm
 from sklearn import metrics as sk
 
+# What a run can be selected by.
+NAMES = {
+    True: ("mAP", "AUC", "d_prime"),
+    False: ("accuracy", "precision", "recall", "F1"),
+}
+
 Scores = Float[np.ndarray, "n k"]
 
 
@@ -61,6 +67,19 @@ def single_label_metrics(scores: Scores, labels: Scores) -> dict[str, int | floa
         "F1": float(f1),
         "clips": len(labels),
     }
+
+
+def check_name(name: str, *, multi_label: bool) -> None:
+    """Refuses to select by a metric that the labels do not have.
+
+    Raises:
+      ValueError: naming those they have.
+    """
+    if name not in NAMES[multi_label]:
+        kind = "multi-label" if multi_label else "single-label"
+        raise ValueError(
+            f"checkpoint.metric is {name!r}; a {kind} set has {NAMES[multi_label]}"
+        )
 
 
 def confusion_matrix(scores: Scores, labels: Scores) -> list[list[int]]:

@@ -52,7 +52,7 @@ def open_workdir(workdir: str | Path, config: Mapping[str, Any]) -> bool:
                 + difference(found, wanted, "its config.json", "this config")
                 + "\nuse another --workdir, or the old config"
             )
-    elif workdir.is_dir() and any(workdir.iterdir()):
+    elif workdir.is_dir() and any(p.suffix != ".tmp" for p in workdir.iterdir()):
         raise ValueError(
             f"{workdir} is not empty and holds no {CONFIG}; choose another --workdir"
         )

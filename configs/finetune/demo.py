@@ -16,7 +16,6 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
     c = esc50.get_config(variant)
     c.model.update(name="aemnet_dw", num_classes=10, width=0.25, frontend="33,16,5,5")
     c.data.update(fold=1, crop_s=1.0, threads=2)
-    c.augment.mixup_start_epochs = 0.5  # 5 % of 10
     if variant == "pretrained":
         c.optimizer.lr_fraction = 1.0
     c.train.update(batch_size=32, epochs=10.0, log_every_steps=20)

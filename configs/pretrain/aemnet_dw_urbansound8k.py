@@ -16,7 +16,6 @@ def get_config() -> ConfigDict:
     c = aemresnet_audioset.get_config()
     c.model.update(name="aemnet_dw", num_classes=10, frontend="llf2", width=0.5)
     c.data.update(train="full:1,2", eval="full:10", crop_s=1.0, threads=2)
-    c.augment.mixup_start_epochs = 1.0
     c.optimizer.update(learning_rate=1e-3, weight_decay=1e-5)
     c.loss.name = "ce"
     c.train.update(batch_size=32, epochs=20.0)

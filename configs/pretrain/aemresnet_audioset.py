@@ -42,7 +42,7 @@ def get_config() -> ConfigDict:
             "min_snr_db": 10.0,
             "max_snr_db": 40.0,
             "mixup_alpha": 0.1,
-            "mixup_start_epochs": 4.0,  # 5 % of 80
+            "mixup_start_fraction": 0.05,  # of the run
         }
     )
     c.optimizer = ConfigDict(

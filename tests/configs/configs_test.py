@@ -51,7 +51,7 @@ def test_traces_at_full_size(job, name, variant):
         groups=optimizer.embedder_groups(sorted(shapes["params"]), fraction),
     )
     augment = config.augment.to_dict()
-    augment.pop("mixup_start_epochs")
+    augment.pop("mixup_start_fraction")
     step = functools.partial(
         train_step,
         model=model,

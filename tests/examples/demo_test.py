@@ -25,7 +25,7 @@ def test_pretraining_has_to_pay(tmp_path, monkeypatch, capsys, gain, passes):
     accuracies = {"finetuned": 0.3 + gain, "scratch": 0.3}
 
     def run(command, compiled):  # in place of the job, results as it would leave them
-        folder = tmp_path / command[-1].rpartition("/")[2]
+        folder = tmp_path / "demo" / command[-1].rpartition("/")[2]
         if folder.name in accuracies:
             folder.mkdir()
             accuracy = {"accuracy": {"mean": accuracies[folder.name], "std": None}}
@@ -41,7 +41,7 @@ def test_pretraining_has_to_pay(tmp_path, monkeypatch, capsys, gain, passes):
             (folder / "results.json").write_text(json.dumps(results))
 
     monkeypatch.setattr(demo, "run", run)
-    monkeypatch.setattr("sys.argv", ["demo.py", "--out", str(tmp_path)])
+    monkeypatch.setattr("sys.argv", ["demo.py", "--out", str(tmp_path / "demo")])
     if passes:
         demo.main()
     else:

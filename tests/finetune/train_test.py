@@ -100,6 +100,9 @@ def test_a_checkpoint_of_eight_devices_fine_tunes_on_one(tmp_path, esc50, pretra
         ({"model.frontend": "llf2"}, "another model.*\n.*frontend: llf1"),
         ({"init_patterns": ("tail/.*",)}, "match no parameter"),
         ({"init_patterns": (".*",)}, "does not fit.*\n.*head/dense"),
+        ({"model.name": "aemnot"}, "unknown model 'aemnot'"),
+        ({"schedule.name": "linear"}, "unknown schedule 'linear'"),
+        ({"checkpoint.metric": "mAP"}, "metric is 'mAP'; a single-label .*accuracy"),
         ({"data.fold": 7}, r"no fold 7; it has \[1, 2, 3, 4, 5\]"),
     ],
 )
@@ -109,6 +112,7 @@ def test_what_does_not_fit_is_refused(tmp_path, esc50, pretrained, change, messa
     config.update_from_flattened_dict(change)
     with pytest.raises(ValueError, match=message):
         train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_step_that_is_not_there_is_named(pretrained):

@@ -90,6 +90,13 @@ def test_a_folder_of_another_config_is_refused(pretrained, audioset):
         ("optimizer", "name", "adagrad", "unknown optimizer 'adagrad'"),
         ("schedule", "name", "linear", "unknown schedule 'linear'"),
         ("eval", "every_epochs", 0.0, "every_epochs is 0.0"),
+        ("data", "eval", "balanced_train", "clips are both trained and evaluated on"),
+        (
+            "checkpoint",
+            "metric",
+            "accuracy",
+            "metric is 'accuracy'; a multi-label .*mAP",
+        ),
     ],
 )
 def test_bad_configs_end_in_one_clear_error(

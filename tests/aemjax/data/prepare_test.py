@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -388,7 +389,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, esc50_at, esc50_set):
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"clips_per_shard": 4}])
-def test_a_run_of_other_arguments_starts_anew(tmp_path, esc50_at, change):
+def test_work_begun_with_other_arguments_is_not_lost(tmp_path, esc50_at, change):
     source, out = esc50_at(tmp_path / "in"), tmp_path / "out"
     bad = source / "audio" / "2-102-B-7.wav"
     audio = bad.read_bytes()
@@ -396,19 +397,28 @@ def test_a_run_of_other_arguments_starts_anew(tmp_path, esc50_at, change):
     with pytest.raises(ValueError, match="1 clips cannot be used"):
         prepare("esc50", source, out, clips_per_shard=3)
     bad.write_bytes(audio)
+    partial = tmp_path / "out.incomplete"
+    before = {path.name: path.stat().st_mtime_ns for path in partial.iterdir()}
+    with pytest.raises(
+        ValueError, match="out.incomplete was begun with other arguments"
+    ):
+        prepare("esc50", source, out, **({"clips_per_shard": 3} | change))
+    assert {p.name: p.stat().st_mtime_ns for p in partial.iterdir()} == before
+    shutil.rmtree(partial)
     prepare("esc50", source, out, **({"clips_per_shard": 3} | change))
     assert len(PreparedSet(out)) == 30
-    prepare("esc50", source, tmp_path / "again", **({"clips_per_shard": 3} | change))
-    assert shards(out) == shards(tmp_path / "again")
 
 
-def test_a_source_that_changed_starts_anew(tmp_path, save):
+def test_a_source_that_changed_is_noticed(tmp_path, save):
     source, out = tmp_path / "in", tmp_path / "out"
     save(source / "dog" / "a.wav", noise(800))
     (source / "dog" / "b.wav").touch()
     with pytest.raises(ValueError, match="dog/b.wav"):
         prepare("manifest", source, out)
     (source / "dog" / "b.wav").unlink()
+    with pytest.raises(ValueError, match="the files in the source have changed"):
+        prepare("manifest", source, out)
+    shutil.rmtree(tmp_path / "out.incomplete")
     assert prepare("manifest", source, out)["kept"] == 1
 
 

@@ -16,8 +16,8 @@ def official(set_of):
 @pytest.fixture(scope="module")
 def grouped(set_of):
     """30 clips of a, 15 of b, in groups of three of one class; no folds."""
-    rows = [("a", "train", 0, f"a{i // 3}") for i in range(30)]
-    return set_of(rows + [("b", "test", 0, f"b{i // 3}") for i in range(15)])
+    rows = [("a", "full", 0, f"a{i // 3}") for i in range(30)]
+    return set_of(rows + [("b", "full", 0, f"b{i // 3}") for i in range(15)])
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,30 @@ def test_drawn_folds_of_several_labels(set_of):
     for fold in range(1, 6):
         _, held_out = splits.by_fold(data, fold)
         assert data.labels_multi_hot(held_out).sum(axis=0).tolist() == [1, 1, 1]
+
+
+def test_folds_are_not_drawn_across_official_splits(set_of):
+    data = set_of(
+        [("ab"[i % 2], ("train", "test")[i % 3 > 1], 0, "") for i in range(30)]
+    )
+    with pytest.raises(ValueError, match=r"has the splits \['test', 'train'\]; folds"):
+        splits.by_fold(data, 1)
+
+
+def test_folds_are_numbered_for_all_clips_or_none(set_of):
+    data = set_of([("ab"[i % 2], "full", i % 3, "") for i in range(12)])
+    with pytest.raises(ValueError, match="4 of 12 clips have no fold, the first: '"):
+        splits.by_fold(data, 1)
+
+
+def test_no_clip_and_no_group_is_on_both_sides(set_of):
+    data = set_of([("ab"[i % 2], "full", 0, f"g{i // 4}") for i in range(12)])
+    (first,), second = (
+        np.nonzero(data.group == "g0"),
+        np.flatnonzero(data.group == "g1"),
+    )
+    splits.check_disjoint(data, first, second)
+    with pytest.raises(ValueError, match="2 clips are both trained and evaluated on"):
+        splits.check_disjoint(data, first, np.append(second, first[:2]))
+    with pytest.raises(ValueError, match="1 groups are both .*, the first: 'g0'"):
+        splits.check_disjoint(data, first[:2], np.append(second, first[2:]))
