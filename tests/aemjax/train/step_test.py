@@ -112,3 +112,8 @@ def test_batches_that_the_devices_cannot_share_are_refused():
         sharding.check_batch_size(12, mesh)
     with pytest.raises(ValueError, match="batch_size 24 is .*mixup pair.*choose 16"):
         sharding.check_batch_size(24, mesh, paired=True)
+
+
+def test_the_first_float32_loss_of_a_published_network_is_the_same():
+    (_, a), (_, b) = (train(n, steps=1, model="aemnet_dw") for n in (1, 8))
+    np.testing.assert_allclose(a, b, rtol=1e-5)
