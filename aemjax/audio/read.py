@@ -88,6 +88,11 @@ def read_audio(
     return audio.clip(-1, 1)
 
 
+def source_rate(path: str | os.PathLike | bytes) -> int:
+    """The sample rate of a file that `read_audio` reads, in Hz."""
+    return sf.info(io.BytesIO(path) if isinstance(path, bytes) else path).samplerate
+
+
 def _decode(file, name, start_s, end_s):
     """Returns (samples [t, c], their rate, the position of the first in the file)."""
     file.seek(0)

@@ -20,6 +20,7 @@ class Clip:
       split: the official split it belongs to ("full" where only folds are official).
       fold: the official fold, from 1; 0 where there is none.
       group: what must not stand on both sides of a split (recording, patient, user).
+      device: what it was recorded with; "" where the dataset does not say.
       start_s, end_s: the part of the file that is the clip; None: to its ends.
     """
 
@@ -29,6 +30,7 @@ class Clip:
     split: str = "full"
     fold: int = 0
     group: str = ""
+    device: str = ""
     start_s: float | None = None
     end_s: float | None = None
 

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
@@ -33,6 +34,7 @@ from aemjax.data import catalog, records
 from aemjax.data.clips import Clip, Listing
 
 CLIPS_PER_SHARD = 512  # of 10 s: 160 MB
+FULL_SCALE = np.iinfo(np.int16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,7 @@ def prepare(
     from them.
     """
     dataset = catalog.get(name)
+    name = name.rpartition(":")[2].lower()  # of "package.module:BIRDS"
     source, out = Path(source), Path(out)
     if not source.exists():
         raise ValueError(f"source {source} does not exist")
@@ -295,10 +298,16 @@ def _encode(clip: Clip, features, keeps_silence: bool) -> tuple[dict, bytes]:
         "split": clip.split,
         "fold": clip.fold,
         "group": clip.group,
+        "device": clip.device,
         "labels": list(clip.labels),
         "n_samples": len(pcm),
         "mean": mean,
         "std": std,
+        "clipped_samples": int(
+            np.sum((pcm == FULL_SCALE.min) | (pcm == FULL_SCALE.max))
+        ),
+        "digest": hashlib.blake2b(pcm.tobytes(), digest_size=16).hexdigest(),
+        "source_rate": read.source_rate(clip.source),
         "start_s": clip.start_s or 0.0,
         "source": clip.source,
     }
@@ -355,7 +364,16 @@ def _finish(partial, name, listing, plan, shards, skipped, dataset) -> None:
         "multi_label": multi_label,
         "listed": len(listing.clips),
         "kept": len(index),
-        "published": dataset.published_clips,
+        "protocols": dataset.protocols,
+        "official": dataset.official,
+        "metrics": dataset.metrics,
+        "normal_class": dataset.normal_class,
+        "positive_class": dataset.positive_class,
+        "published": {
+            "classes": dataset.classes,
+            "clips": dict(dataset.published_clips),
+            "per_class": {k: dict(v) for k, v in dataset.published_per_class.items()},
+        },
         "skipped": {
             "missing": sum(reason == "missing" for *_, reason in skipped),
             "unreadable": sum(reason != "missing" for *_, reason in skipped),

@@ -19,7 +19,8 @@ class PreparedSet:
       manifest: what `prepare` says of it.
       label_names: class names, in label order.
       multi_label: whether a clip may have several.
-      id, split, group, source: str arrays; fold, n_samples: int; mean, std: float32.
+      id, split, group, device, source: str arrays; fold, n_samples, source_rate,
+        clipped_samples: int; mean, std: float32; digest: str, equal for equal audio.
     """
 
     def __init__(self, path: str | Path):
@@ -65,9 +66,10 @@ class PreparedSet:
             table = pq.read_table(self.path / records.INDEX)
         except (OSError, ValueError) as error:  # pyarrow's are among them
             raise self._broken(records.INDEX, error) from error
-        for name in ("id", "split", "group", "source"):
+        for name in ("id", "split", "group", "device", "digest", "source"):
             setattr(self, name, np.asarray(table[name].to_pylist(), dtype=str))
-        for name in ("fold", "n_samples", "mean", "std"):
+        numbers = ("fold", "n_samples", "mean", "std", "clipped_samples", "source_rate")
+        for name in numbers:
             setattr(self, name, table[name].to_numpy())
         labels = table["labels"].combine_chunks()
         self._label_ids = labels.flatten().to_numpy()

@@ -19,7 +19,7 @@ import pyarrow as pa
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SUFFIX = "array_record"
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 MANIFEST = "manifest.json"
@@ -30,17 +30,22 @@ SKIPPED = "skipped.csv"
 # compressing against the time that decompression takes from a training host.
 WRITER_OPTIONS = "group_size:1,uncompressed"
 
-# mean and std are those of the stored samples as floats in [-1, 1].
+# mean and std are those of the stored samples as floats in [-1, 1]; clipped_samples are
+# at full scale; source_rate is the file's, in Hz; digest is the same for the same audio.
 INDEX_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("split", pa.string()),
         ("fold", pa.int32()),
         ("group", pa.string()),
+        ("device", pa.string()),
         ("labels", pa.list_(pa.int32())),
         ("n_samples", pa.int64()),
         ("mean", pa.float32()),
         ("std", pa.float32()),
+        ("clipped_samples", pa.int64()),
+        ("digest", pa.string()),
+        ("source_rate", pa.int32()),
         ("start_s", pa.float64()),
         ("source", pa.string()),
     ]

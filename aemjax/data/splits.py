@@ -1,9 +1,116 @@
-"""Which rows of a prepared set train and which evaluate."""
+"""Which rows of a prepared set train and which evaluate.
+
+A protocol divides a set once or several times; `divide` gives its divisions:
+
+    official   the dataset's own folds, each held out in turn, or its own lists
+    kfold      k stratified folds drawn by a seed
+    draws      k independent stratified draws of 80 % to train on and 20 % to evaluate
+    lists      the splits that the caller names
+
+Drawn divisions keep every group (recording, patient, user) on one side unless told
+otherwise. How the dataset's own lists treat groups is its authors' affair: what they
+share is counted, so that a result can say it.
+"""
+
+import dataclasses
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import (
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+)
 
 from aemjax.data.prepared import PreparedSet
+
+PROTOCOLS = ("official", "kfold", "draws", "lists")
+EVAL_SHARE = 0.2  # of `draws`
+
+
+@dataclasses.dataclass(frozen=True)
+class Division:
+    """One way to divide a set.
+
+    Attributes:
+      number: from 1; of the fold held out, or of the draw.
+      train, eval: rows.
+      shared_groups: groups that have clips on both sides.
+    """
+
+    number: int
+    train: np.ndarray
+    eval: np.ndarray
+    shared_groups: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How a set is divided.
+
+    Attributes:
+      name: one of `PROTOCOLS`.
+      folds: how many folds or draws; of no matter to the others.
+      seed: of folds and draws.
+      grouped: whether folds and draws keep groups on one side.
+      train, eval: the splits of `lists`, as `by_split` takes them.
+    """
+
+    name: str
+    folds: int = 5
+    seed: int = 0
+    grouped: bool = True
+    train: str = ""
+    eval: str = ""
+
+    def __post_init__(self):
+        if self.name not in PROTOCOLS:
+            raise ValueError(
+                f"unknown protocol {self.name!r}; known: {list(PROTOCOLS)}"
+            )
+        if self.name in ("kfold", "draws") and self.folds < 2:
+            raise ValueError(f"folds is {self.folds}, expected at least 2")
+        if (self.name == "lists") != bool(self.train and self.eval):
+            raise ValueError(
+                f"protocol {self.name!r} with train {self.train!r} and eval "
+                f"{self.eval!r}: 'lists', and no other, takes the names of both"
+            )
+
+    def describe(self, data: PreparedSet) -> str:
+        """The division in words, for results."""
+        if self.name == "lists":
+            return f"{self.train} -> {self.eval}"
+        if self.name == "official":
+            if data.has_folds:
+                return f"official {len(set(data.fold.tolist()))} folds"
+            return "official {} -> {}".format(*data.manifest["official"])
+        what = {
+            "kfold": f"{self.folds} stratified folds",
+            "draws": f"{self.folds} stratified 80/20 draws",
+        }[self.name]
+        groups = "no group on both sides" if self.grouped else "groups disregarded"
+        return f"{what} by seed {self.seed}, {groups}"
+
+
+def divide(data: PreparedSet, protocol: Protocol) -> list[Division]:
+    """Every division of the set that the protocol makes.
+
+    Raises:
+      ValueError: if the set has no such splits or folds, or too few clips to draw them.
+    """
+    if protocol.name == "official":
+        return _official(data)
+    if protocol.name == "lists":
+        train = by_split(data, protocol.train)
+        evaluated = by_split(data, protocol.eval)
+        check_disjoint(data, train, evaluated)
+        return [Division(1, train, evaluated)]
+    # Drawn from the clips in the order of their ids: where they lie does not matter.
+    order = np.argsort(data.id)
+    draw = {"kfold": _kfold, "draws": _draws}[protocol.name]
+    return [
+        _division(data, number, np.sort(order[train]), np.sort(order[evaluated]))
+        for number, (train, evaluated) in enumerate(draw(data, order, protocol), 1)
+    ]
 
 
 def by_split(data: PreparedSet, spec: str) -> np.ndarray:
@@ -41,59 +148,83 @@ def check_disjoint(
       ValueError: if a clip, or a group (recording, patient, user), is on both sides.
     """
     for name, values in (("clips", data.id), ("groups", data.group)):
-        shared = np.intersect1d(values[train_rows], values[eval_rows])
-        shared = shared[shared != ""]
-        if len(shared):
+        shared = _shared(values, train_rows, eval_rows)
+        if shared:
             raise ValueError(
                 f"{data.path}: {len(shared)} {name} are both trained and evaluated on, "
-                f"the first: {str(shared[0])!r}; name other splits or folds"
+                f"the first: {shared[0]!r}; name other splits or folds"
             )
 
 
-def by_fold(
-    data: PreparedSet, fold: int, *, folds: int = 5, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """(training rows, evaluation rows) with one fold held out.
-
-    Official folds where the set has them; else `folds` stratified ones drawn by `seed`,
-    with no group on both sides.
-
-    Raises:
-      ValueError: if there is no such fold, or too few clips of a class to draw folds.
-    """
-    numbers = data.fold if data.has_folds else _drawn_folds(data, folds, seed)
-    known = sorted(set(numbers.tolist()))
-    if fold not in known:
-        raise ValueError(f"{data.path} has no fold {fold}; it has {known}")
-    return np.flatnonzero(numbers != fold), np.flatnonzero(numbers == fold)
+def _shared(values: np.ndarray, train: np.ndarray, evaluated: np.ndarray):
+    shared = np.intersect1d(values[train], values[evaluated])
+    return tuple(shared[shared != ""].tolist())
 
 
-def fold_numbers(data: PreparedSet, *, folds: int = 5) -> list[int]:
-    """The folds to go through: the official ones, or 1..folds."""
+def _division(
+    data: PreparedSet, number: int, train: np.ndarray, evaluated: np.ndarray
+) -> Division:
+    return Division(number, train, evaluated, _shared(data.group, train, evaluated))
+
+
+def _official(data: PreparedSet) -> list[Division]:
     if data.has_folds:
-        return sorted(set(data.fold.tolist()))
-    return list(range(1, folds + 1))
-
-
-def _drawn_folds(data: PreparedSet, folds: int, seed: int) -> np.ndarray:
-    if len(data.manifest["splits"]) > 1:
+        return [
+            _division(
+                data,
+                fold,
+                np.flatnonzero(data.fold != fold),
+                np.flatnonzero(data.fold == fold),
+            )
+            for fold in sorted(set(data.fold.tolist()))
+        ]
+    if data.manifest["official"] is None:
         raise ValueError(
-            f"{data.path} has the splits {sorted(data.manifest['splits'])}; folds would "
-            "mix them: prepare the one to fine-tune on as a set of its own"
+            f"{data.path} has neither official folds nor official lists; set "
+            "data.protocol to 'kfold' or 'draws', or to 'lists' with data.train and "
+            f"data.eval among {sorted(data.manifest['splits'])}"
         )
+    train, evaluated = (by_split(data, spec) for spec in data.manifest["official"])
+    return [_division(data, 1, train, evaluated)]
+
+
+def _kfold(data: PreparedSet, order: np.ndarray, protocol: Protocol):
+    classes = _classes(data, at_least=protocol.folds)[order]
+    kind = StratifiedGroupKFold if protocol.grouped else StratifiedKFold
+    drawer = kind(protocol.folds, shuffle=True, random_state=protocol.seed)
+    return drawer.split(classes, classes, _groups(data)[order])
+
+
+def _draws(data: PreparedSet, order: np.ndarray, protocol: Protocol):
+    """Independent draws; a grouped one is the first of five grouped folds."""
+    share = round(1 / EVAL_SHARE)
+    classes = _classes(data, at_least=share)[order]
+    if not protocol.grouped:
+        drawer = StratifiedShuffleSplit(
+            protocol.folds, test_size=EVAL_SHARE, random_state=protocol.seed
+        )
+        yield from drawer.split(classes, classes)
+        return
+    seeds = np.random.SeedSequence(protocol.seed).generate_state(protocol.folds)
+    for seed in seeds:
+        drawer = StratifiedGroupKFold(share, shuffle=True, random_state=int(seed))
+        yield next(drawer.split(classes, classes, _groups(data)[order]))
+
+
+def _groups(data: PreparedSet) -> np.ndarray:
+    """A clip without a group is a group of its own."""
+    return np.where(data.group == "", data.id, data.group)
+
+
+def _classes(data: PreparedSet, *, at_least: int) -> np.ndarray:
     # Of several labels the first counts; some class may never be the first.
     classes = data.labels_multi_hot(np.arange(len(data))).argmax(axis=1)
     present, clips = np.unique(classes, return_counts=True)
     rarest = clips.argmin()
-    if clips[rarest] < folds:
+    if clips[rarest] < at_least:
         raise ValueError(
             f"{data.path}: class {data.label_names[present[rarest]]!r} has "
-            f"{clips[rarest]} clips, too few for {folds} stratified folds; ask for fewer"
+            f"{clips[rarest]} clips, too few for {at_least} stratified folds; ask for "
+            "fewer, or name splits with protocol 'lists'"
         )
-    # A clip without a group is a group of its own.
-    groups = np.where(data.group == "", data.id, data.group)
-    drawer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    numbers = np.zeros(len(data), np.int32)
-    for number, (_, held_out) in enumerate(drawer.split(classes, classes, groups), 1):
-        numbers[held_out] = number
-    return numbers
+    return classes
