@@ -88,9 +88,13 @@ def read_audio(
     return audio.clip(-1, 1)
 
 
-def source_rate(path: str | os.PathLike | bytes) -> int:
+def source_rate(path: str | os.PathLike | bytes | io.IOBase) -> int:
     """The sample rate of a file that `read_audio` reads, in Hz."""
-    return sf.info(io.BytesIO(path) if isinstance(path, bytes) else path).samplerate
+    if isinstance(path, bytes):
+        path = io.BytesIO(path)
+    if isinstance(path, io.IOBase):
+        path.seek(0)
+    return sf.info(path).samplerate
 
 
 def _decode(file, name, start_s, end_s):

@@ -4,7 +4,9 @@ import csv
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import PurePath
+
+from aemjax.data.folders import AnyPath, as_path, files_below
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
@@ -15,7 +17,8 @@ class Clip:
 
     Attributes:
       id: unique within the dataset.
-      source: audio file; None where the dataset lists it and the folder lacks it.
+      source: audio file, or "FILE.parquet#ROW" of a parquet file with a column
+        audio.bytes; None where the dataset lists it and the folder lacks it.
       labels: class numbers, at least one.
       split: the official split it belongs to ("full" where only folds are official).
       fold: the official fold, from 1; 0 where there is none.
@@ -43,8 +46,35 @@ class Listing:
     clips: tuple[Clip, ...]
 
 
+def find(source: AnyPath, name: str) -> AnyPath:
+    """The file `name` ("meta/esc50.csv") of a dataset, at `source` or below it.
+
+    Archives unpack into folders of their own, so the dataset's root may be some levels
+    below the folder that a user has in mind. What lies at `source` is taken unsearched.
+
+    Raises:
+      ValueError: if there is none, or more than one.
+    """
+    if (source / name).is_file():
+        return source / name
+    found = [
+        f for f in files_below(source) if PurePath(f).as_posix().endswith("/" + name)
+    ]
+    if not found:
+        raise ValueError(
+            f"{source / name} does not exist, nor does {name} in a folder below; is "
+            "this the dataset's own folder?"
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"{source} holds {name} {len(found)} times: {found[:3]}; name the folder of "
+            "one dataset as the source"
+        )
+    return as_path(found[0])
+
+
 def read_csv(
-    path: Path,
+    path: AnyPath,
     columns: Sequence[str],
     *,
     whole: Sequence[str] = (),
@@ -90,10 +120,10 @@ def _check_row(
             )
 
 
-def files_by_stem(folder: Path) -> dict[str, Path]:
+def files_by_stem(folder: AnyPath) -> dict[str, str]:
     """Every audio file below `folder`, by name without extension."""
     return {
-        path.stem: path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES
+        PurePath(file).stem: file
+        for file in files_below(folder)
+        if file.lower().endswith(AUDIO_SUFFIXES)
     }

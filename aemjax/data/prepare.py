@@ -1,50 +1,35 @@
 """Official dataset folder -> a prepared set of ArrayRecord shards.
 
-The unit of work is a shard: which clips it holds, and in which order, is a hash of
-their ids and the seed, so shards are balanced, seeded-shuffled, and the same bytes
-however many workers write them and however often the work was interrupted. Everything
-is written to `OUT.incomplete`, renamed to OUT when whole; a finished shard in it is not
-written again.
+Which clips a shard holds, and in which order, is a hash of their ids and the seed, so
+shards are balanced, seeded-shuffled, and the same bytes however many workers write them
+and however often the work was interrupted. Everything is written to `OUT.incomplete`,
+renamed to OUT when whole; a finished shard in it is not written again. A remote folder
+cannot be renamed: there the work lies in OUT itself, which is no set before its
+manifest is written, last.
 """
 
 import collections
-import concurrent.futures
-import contextlib
 import csv
-import dataclasses
+import functools
 import hashlib
+import io
 import json
-import multiprocessing
 import os
 import shutil
-import threading
-from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
-import tqdm
-from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
 from aemjax.audio import read
-from aemjax.data import catalog, records
+from aemjax.data import catalog, folders, packed, records, runners, shards
 from aemjax.data.clips import Clip, Listing
+from aemjax.data.folders import AnyPath
 
 CLIPS_PER_SHARD = 512  # of 10 s: 160 MB
-FULL_SCALE = np.iinfo(np.int16)
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One shard's work: `clips` in the order of its records."""
-
-    path: Path
-    clips: tuple[Clip, ...]
-    label_names: tuple[str, ...]
-    keeps_silence: bool
 
 
 def prepare(
@@ -53,8 +38,10 @@ def prepare(
     out: str | Path,
     *,
     workers: int = 1,
+    beam_flags: Sequence[str] = (),
     allow_missing: bool = False,
     skip_unreadable: bool = False,
+    storage: str = "int16",
     seed: int = 0,
     clips_per_shard: int = CLIPS_PER_SHARD,
 ) -> dict:
@@ -65,8 +52,11 @@ def prepare(
       source: folder as the dataset's authors ship it.
       out: folder to make; `OUT.incomplete` holds the work until it is whole.
       workers: processes that read audio.
+      beam_flags: if any, an Apache Beam pipeline does the work: "--runner=..." and that
+        runner's own. Its workers must see `source` and `out`.
       allow_missing: leave out clips whose file is absent, rather than refuse.
       skip_unreadable: leave out clips whose file is bad, rather than refuse.
+      storage: of the samples, one of `records.STORAGES`.
       seed: of the order of clips on disk.
       clips_per_shard: about how many clips share a file.
 
@@ -79,10 +69,11 @@ def prepare(
     """
     dataset = catalog.get(name)
     name = name.rpartition(":")[2].lower()  # of "package.module:BIRDS"
-    source, out = Path(source), Path(out)
+    source, out = folders.as_path(source), folders.as_path(out)
     if not source.exists():
         raise ValueError(f"source {source} does not exist")
-    if out.exists():
+    finished = out / records.MANIFEST if folders.is_remote(out) else out
+    if finished.exists():
         raise ValueError(f"{out} exists; remove it, or choose another --out")
     listing = _checked(dataset.read(source), source)
     absent = [clip for clip in listing.clips if clip.source is None]
@@ -96,274 +87,199 @@ def prepare(
         "format_version": records.FORMAT_VERSION,
         "dataset": name,
         "sample_rate": read.SAMPLE_RATE,
+        "storage": storage,
+        "labels": list(listing.label_names),
+        "keeps_silence": dataset.keeps_silence,
         "seed": seed,
         "clips_per_shard": clips_per_shard,
-        "clips": hashlib.sha256(repr(listing).encode()).hexdigest(),
+        "clips": _digest(listing),
     }
+    records.features(listing.label_names, storage)  # refuses an unknown storage
+    by_split = _by_shard(listing, plan)
     partial = _open_partial(out, plan)
-    shards = _shards(name, listing, partial, plan, dataset.keeps_silence)
-    bad = _write_all(shards, workers)
+    paths = _plan_shards(name, by_split, partial)
+    run = (
+        functools.partial(runners.run_beam, flags=beam_flags)
+        if beam_flags
+        else functools.partial(
+            runners.run_local, workers=workers, description="prepare"
+        )
+    )
+    _pack_parquet(listing.clips, partial, run)
+    sizes = [len(part) for parts in by_split.values() for part in parts]
+    run(shards.write_shard, dict(zip(map(str, _all(paths)), sizes, strict=True)))
+    bad = [
+        tuple(row) for path in _all(paths) for row in shards.read_part(path)["bad"]
+    ]
     if bad and not skip_unreadable:
         some = "\n  ".join(f"{clip}: {reason}" for clip, _, reason in bad[:5])
         raise ValueError(
             f"{len(bad)} clips cannot be used:\n  {some}\nRepair them and remove "
             f"{partial}, or leave them out with --skip-unreadable"
         )
-    if len(bad) == sum(len(s.clips) for split in shards.values() for s in split):
+    if len(bad) == len(listing.clips) - len(absent):
         raise ValueError(
             f"not one of the {len(bad)} clips can be used, the first: {bad[0][2]}"
         )
     missing = [(clip.id, "", "missing") for clip in absent]
-    with _writing(partial):
-        _finish(partial, name, listing, plan, shards, missing + bad, dataset)
-    os.rename(partial, out)
+    with shards.writing(partial / records.MANIFEST):
+        _finish(partial, plan, dataset, listing, paths, [*missing, *bad])
+    if partial != out:
+        os.rename(partial, out)
     _remove_work(out)
     return json.loads((out / records.MANIFEST).read_text())
 
 
-def _checked(listing: Listing, source: Path) -> Listing:
+def _checked(listing: Listing, source: AnyPath) -> Listing:
     counts = collections.Counter(clip.id for clip in listing.clips)
     if twice := [clip for clip, count in counts.items() if count > 1]:
         raise ValueError(f"{source}: clips listed more than once: {twice[:5]}")
     return listing
 
 
-def _open_partial(out: Path, plan: dict) -> Path:
+def _digest(listing: Listing) -> str:
+    digest = hashlib.sha256(repr(listing.label_names).encode())
+    for clip in listing.clips:
+        digest.update(repr(clip).encode())
+    return digest.hexdigest()
+
+
+def _by_shard(listing: Listing, plan: dict) -> dict[str, list[list[Clip]]]:
+    """{split: its shards' clips}: shard hash mod N, in the order of the hash."""
+
+    def rank(clip: Clip) -> int:
+        digest = hashlib.blake2b(f"{plan['seed']}:{clip.id}".encode(), digest_size=8)
+        return int.from_bytes(digest.digest())
+
+    ranked = collections.defaultdict(list)
+    for clip in listing.clips:
+        if clip.source is not None:
+            ranked[clip.split].append((rank(clip), clip))
+    if not ranked:
+        raise ValueError("not one of the listed clips has audio; is --source right?")
+    result = {}
+    for split, pairs in ranked.items():
+        count = -(-len(pairs) // plan["clips_per_shard"])
+        result[split] = [[] for _ in range(count)]
+        for key, clip in sorted(pairs, key=lambda pair: pair[0]):
+            result[split][key % count].append(clip)
+    return result
+
+
+def _open_partial(out: AnyPath, plan: dict) -> AnyPath:
     """The folder of work in progress.
 
     Raises:
       ValueError: if it was begun for another plan: hours of work may lie there.
     """
-    partial = out.with_name(out.name + ".incomplete")
-    begun = partial / "plan.json"
+    remote = folders.is_remote(out)
+    partial = out if remote else out.with_name(out.name + ".incomplete")
+    begun = partial / shards.PLAN
     if begun.is_file() and json.loads(begun.read_text()) != plan:
         raise ValueError(
             f"{partial} was begun with other arguments, or the files in the source have "
             "changed since; remove it to start anew, or choose another --out"
         )
     partial.mkdir(parents=True, exist_ok=True)
-    with _writing(begun):
-        _write_text(begun, json.dumps(plan))
+    with shards.writing(begun):
+        folders.write_text(begun, json.dumps(plan))
     return partial
 
 
-def _shards(
-    name: str, listing: Listing, folder: Path, plan: dict, keeps_silence: bool
-) -> dict[str, list[Shard]]:
-    """Every split's shards; clips go to shard hash mod N, in the order of the hash."""
-
-    def rank(clip: Clip) -> int:
-        digest = hashlib.blake2b(f"{plan['seed']}:{clip.id}".encode(), digest_size=8)
-        return int.from_bytes(digest.digest())
-
-    by_split = collections.defaultdict(list)
-    for clip in listing.clips:
-        if clip.source is not None:
-            by_split[clip.split].append((rank(clip), clip))
-    if not by_split:
-        raise ValueError("not one of the listed clips has audio; is --source right?")
-    result = {}
-    for split, ranked in by_split.items():
-        count = -(-len(ranked) // plan["clips_per_shard"])
-        parts = [[] for _ in range(count)]
-        for key, clip in sorted(ranked, key=lambda pair: pair[0]):
-            parts[key % count].append(clip)
-        result[split] = [
-            Shard(
-                folder / records.shard_name(name, split, number, count),
-                tuple(part),
-                listing.label_names,
-                keeps_silence,
-            )
-            for number, part in enumerate(parts)
+def _plan_shards(
+    name: str, by_split: dict[str, list[list[Clip]]], partial: AnyPath
+) -> dict[str, list[AnyPath]]:
+    """Every split's shards, and beside each what it is to hold."""
+    paths = {
+        split: [
+            partial / records.shard_name(name, split, number, len(parts))
+            for number in range(len(parts))
         ]
-    return result
-
-
-def _write_all(shards: dict[str, list[Shard]], workers: int) -> list[tuple]:
-    """Writes what is not there yet; returns (id, source, reason) of each bad clip."""
-    work = [shard for split in shards.values() for shard in split]
-    bar = tqdm.tqdm(total=sum(len(s.clips) for s in work), unit="clip", desc="prepare")
-    with bar:
-        if workers == 1:
-            for shard in work:
-                write_shard(shard)
-                bar.update(len(shard.clips))
-        else:
-            _write_parallel(work, workers, bar)
-    return [tuple(row) for shard in work for row in _part(shard)["bad"]]
-
-
-def _write_parallel(work: list[Shard], workers: int, bar: tqdm.tqdm) -> None:
-    with concurrent.futures.ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_end_with_parent,
-    ) as pool:
-        futures = {pool.submit(write_shard, shard): shard for shard in work}
-        try:
-            for done in concurrent.futures.as_completed(futures):
-                done.result()
-                bar.update(len(futures[done].clips))
-        except BrokenProcessPool as error:
-            raise OSError(
-                "a worker was killed, most likely for want of memory; run the same "
-                "command again with fewer --workers: finished shards are kept"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)  # else a full disk fails every shard
-
-
-def _end_with_parent() -> None:
-    """A worker of a killed parent would wait for ever, and disturb the next run."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _part(shard: Shard) -> dict:
-    """What is known of a finished shard: its rows for the index, its bad clips."""
-    return json.loads(_part_path(shard.path).read_text())
-
-
-def _part_path(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
-
-
-def write_shard(shard: Shard) -> None:
-    """Reads a shard's clips and writes its records, unless that was done before.
-
-    Raises:
-      OSError: if the records cannot be written (a full disk, say); the shard is then
-        absent, not half there.
-    """
-    if _part_path(shard.path).is_file():
-        return
-    rows, bad = [], []
-    features = records.features(shard.label_names)
-    temporary = shard.path.with_name(shard.path.name + ".tmp")
-    with _writing(shard.path, temporary):
-        writer = ArrayRecordWriter(str(temporary), records.WRITER_OPTIONS)
-        for clip in shard.clips:
-            try:
-                row, record = _encode(clip, features, shard.keeps_silence)
-            except ValueError as error:
-                bad.append((clip.id, clip.source, str(error)))
-                continue
-            writer.write(record)
-            rows.append(row)
-        writer.close()
-        reader = ArrayRecordReader(str(temporary))
-        written = reader.num_records()
-        reader.close()
-        if written != len(rows):
-            raise OSError(f"{written} of {len(rows)} records arrived")
-        os.rename(temporary, shard.path)
-        digest = hashlib.sha256(shard.path.read_bytes()).hexdigest()
-        part = {"rows": rows, "bad": bad, "sha256": digest}
-        _write_text(_part_path(shard.path), json.dumps(part))
-
-
-@contextlib.contextmanager
-def _writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Says of a failed write what it was and what to do; leaves no `temporary`."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:  # ArrayRecord raises RuntimeError
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        free_gb = shutil.disk_usage(path.parent).free / 1e9
-        raise OSError(
-            f"cannot write {path}: {error} ({free_gb:.2f} GB are free); make room and "
-            "run the same command again: finished shards are kept"
-        ) from error
-
-
-def _encode(clip: Clip, features, keeps_silence: bool) -> tuple[dict, bytes]:
-    """A clip's index row and record.
-
-    Raises:
-      ValueError: on audio that cannot be used.
-    """
-    audio = read.read_audio(clip.source, start_s=clip.start_s, end_s=clip.end_s)
-    pcm = read.to_int16(audio)
-    mean, std = read.statistics(read.from_int16(pcm))
-    if std == 0 and not keeps_silence:
-        raise ValueError(f"{clip.source} is silent: every sample is the same")
-    row = {
-        "id": clip.id,
-        "split": clip.split,
-        "fold": clip.fold,
-        "group": clip.group,
-        "device": clip.device,
-        "labels": list(clip.labels),
-        "n_samples": len(pcm),
-        "mean": mean,
-        "std": std,
-        "clipped_samples": int(
-            np.sum((pcm == FULL_SCALE.min) | (pcm == FULL_SCALE.max))
-        ),
-        "digest": hashlib.blake2b(pcm.tobytes(), digest_size=16).hexdigest(),
-        "source_rate": read.source_rate(clip.source),
-        "start_s": clip.start_s or 0.0,
-        "source": clip.source,
+        for split, parts in by_split.items()
     }
-    record = {"id": clip.id, "audio": pcm, "labels": list(clip.labels)}
-    return row, records.serialize(features, record)
+    for split, parts in by_split.items():
+        for path, clips in zip(paths[split], parts, strict=True):
+            with shards.writing(path):
+                shards.write_clips(shards.clips_path(path), clips)
+    return paths
 
 
-def _finish(partial, name, listing, plan, shards, skipped, dataset) -> None:
-    """Gathers the shards' parts into index, manifest and TFDS metadata."""
+def _all(paths: dict[str, list[AnyPath]]) -> list[AnyPath]:
+    return [path for split in paths.values() for path in split]
+
+
+def _pack_parquet(clips: Sequence[Clip], partial: AnyPath, run) -> None:
+    """Encodes clips that lie in parquet files, where there are any."""
+    by_file = collections.defaultdict(list)
+    for clip in clips:
+        if clip.source is not None and (row := packed.parse(clip.source)):
+            by_file[row[0]].append(clip)
+    if not by_file:
+        return
+    if folders.is_remote(partial) or any("://" in file for file in by_file):
+        raise ValueError(
+            f"{partial}: parquet files are unpacked before their clips are shuffled, "
+            "which needs a file system; mount or copy the remote folder, and name a "
+            "local --source and --out"
+        )
+    (partial / shards.PACKED).mkdir(exist_ok=True)
+    tasks = {}
+    for file, own in by_file.items():
+        path = packed.packed_path(partial / shards.PACKED, file)
+        with shards.writing(path):
+            shards.write_clips(shards.clips_path(path), own)
+        tasks[str(path)] = len(own)
+    run(shards.pack_file, tasks)
+
+
+def _finish(
+    partial: AnyPath,
+    plan: dict,
+    dataset: catalog.Dataset,
+    listing: Listing,
+    paths: dict[str, list[AnyPath]],
+    skipped: Sequence[tuple],
+) -> None:
+    """Gathers the shards' parts into index, TFDS metadata and, last, the manifest."""
     tables, splits, infos = [], {}, []
     checksum = hashlib.sha256(repr(listing.label_names).encode())
-    for split, parts in shards.items():
-        counts, seconds, lengths = collections.Counter(), 0.0, []
-        for shard in parts:
-            part = _part(shard)
+    for split, split_paths in paths.items():
+        counts, seconds, lengths, size = collections.Counter(), 0.0, [], 0
+        for path in split_paths:
+            part = shards.read_part(path)
             # Folds and groups are in the index alone; where a file lay does not matter.
             rows = [row | {"source": ""} for row in part["rows"]]
-            checksum.update(f"{shard.path.name} {part['sha256']} {rows}\n".encode())
+            checksum.update(f"{path.name} {part['sha256']} {rows}\n".encode())
             tables.append(pa.Table.from_pylist(part["rows"], records.INDEX_SCHEMA))
             lengths.append(len(part["rows"]))
+            size += part["bytes"]
             for row in part["rows"]:
                 counts.update(row["labels"])
                 seconds += row["n_samples"] / plan["sample_rate"]
         splits[split] = {
             "clips": sum(lengths),
             "hours": round(seconds / 3600, 4),
+            "bytes": size,
             "shard_clips": lengths,
             "clips_per_class": {
                 label: counts[number]
                 for number, label in enumerate(listing.label_names)
             },
         }
-        infos.append(
-            tfds.core.SplitInfo(
-                name=split,
-                shard_lengths=lengths,
-                num_bytes=sum(shard.path.stat().st_size for shard in parts),
-                filename_template=tfds.core.ShardedFileTemplate(
-                    data_dir=partial,
-                    dataset_name=name,
-                    split=split,
-                    filetype_suffix=records.SUFFIX,
-                    template=records.TEMPLATE,
-                ),
-            )
-        )
+        infos.append((split, lengths, size))
     index = pa.concat_tables(tables)
-    pq.write_table(index, partial / records.INDEX)
+    content = pa.BufferOutputStream()
+    pq.write_table(index, content)
+    (partial / records.INDEX).write_bytes(content.getvalue())
+    _write_tfds_metadata(partial, plan, infos)
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([("id", "source", "reason"), *skipped])
+    folders.write_text(partial / records.SKIPPED, table.getvalue())
     multi_label = dataset.multi_label
     if multi_label is None:
         multi_label = max(len(labels) for labels in index["labels"].to_pylist()) > 1
     manifest = plan | {
-        "labels": list(listing.label_names),
         "multi_label": multi_label,
-        "listed": len(listing.clips),
-        "kept": len(index),
         "protocols": dataset.protocols,
         "official": dataset.official,
         "metrics": dataset.metrics,
@@ -374,6 +290,8 @@ def _finish(partial, name, listing, plan, shards, skipped, dataset) -> None:
             "clips": dict(dataset.published_clips),
             "per_class": {k: dict(v) for k, v in dataset.published_per_class.items()},
         },
+        "listed": len(listing.clips),
+        "kept": len(index),
         "skipped": {
             "missing": sum(reason == "missing" for *_, reason in skipped),
             "unreadable": sum(reason != "missing" for *_, reason in skipped),
@@ -381,28 +299,47 @@ def _finish(partial, name, listing, plan, shards, skipped, dataset) -> None:
         "splits": splits,
         "checksum": checksum.hexdigest(),
     }
-    with (partial / records.SKIPPED).open("w", newline="") as file:
-        csv.writer(file).writerows([("id", "source", "reason"), *skipped])
-    tfds.folder_dataset.write_metadata(
-        data_dir=partial,
-        features=records.features(listing.label_names),
-        split_infos=infos,
-        check_data=False,
-    )
-    _write_text(partial / records.MANIFEST, json.dumps(manifest, indent=2))
+    folders.write_text(partial / records.MANIFEST, json.dumps(manifest, indent=2))
 
 
-def _remove_work(folder: Path) -> None:
+def _write_tfds_metadata(folder: AnyPath, plan: dict, splits: list[tuple]) -> None:
+    """Makes the folder one that `tfds.builder_from_directory` reads."""
+    with tempfile.TemporaryDirectory() as made:  # TFDS does not know every file system
+        infos = [
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=lengths,
+                num_bytes=size,
+                filename_template=tfds.core.ShardedFileTemplate(
+                    data_dir=made,
+                    dataset_name=plan["dataset"],
+                    split=split,
+                    filetype_suffix=records.SUFFIX,
+                    template=records.TEMPLATE,
+                ),
+            )
+            for split, lengths, size in splits
+        ]
+        for info in infos:
+            for path in info.filepaths:
+                Path(path).touch()  # it looks for them
+        tfds.folder_dataset.write_metadata(
+            data_dir=made,
+            features=records.features(tuple(plan["labels"]), plan["storage"]),
+            split_infos=infos,
+            check_data=False,
+        )
+        for info in infos:
+            for path in info.filepaths:
+                Path(path).unlink()
+        for file in Path(made).iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+
+
+def _remove_work(folder: AnyPath) -> None:
     """Removes what only an unfinished set needs."""
-    for path in (*folder.glob(f"*.{records.SUFFIX}-*.json"), folder / "plan.json"):
+    for path in folder.glob(f"*.{records.SUFFIX}-*.json"):
         path.unlink()
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Writes a whole file or none of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    (folder / shards.PLAN).unlink()
+    if not folders.is_remote(folder):
+        shutil.rmtree(folder / shards.PACKED, ignore_errors=True)

@@ -59,7 +59,8 @@ class PreparedSet:
                 f"{self.path} holds {len(self._source)} records, its index lists "
                 f"{len(self)}; a shard is damaged: prepare the set again"
             )
-        self._features = records.features(self.label_names)
+        self._storage = self.manifest["storage"]
+        self._features = records.features(self.label_names, self._storage)
 
     def _read_index(self) -> None:
         try:
@@ -158,9 +159,10 @@ class PreparedSet:
           ValueError: if the record is damaged.
         """
         try:
-            audio = self._features.deserialize_example_np(self._source[row])["audio"]
+            stored = self._features.deserialize_example_np(self._source[row])["audio"]
+            audio = records.from_storage(stored, self._storage)
         # What a damaged record raises depends on where the damage is.
-        except (RuntimeError, IndexError, TypeError, KeyError) as error:
+        except (RuntimeError, IndexError, TypeError, KeyError, ValueError) as error:
             raise self._damaged(row, error) from error
         if len(audio) != self.n_samples[row]:
             raise self._damaged(row, f"{len(audio)} samples, not {self.n_samples[row]}")

@@ -192,7 +192,8 @@ def _kfold(data: PreparedSet, order: np.ndarray, protocol: Protocol):
     classes = _classes(data, at_least=protocol.folds)[order]
     kind = StratifiedGroupKFold if protocol.grouped else StratifiedKFold
     drawer = kind(protocol.folds, shuffle=True, random_state=protocol.seed)
-    return drawer.split(classes, classes, _groups(data)[order])
+    groups = _groups(data)[order] if protocol.grouped else None
+    return drawer.split(classes, classes, groups)
 
 
 def _draws(data: PreparedSet, order: np.ndarray, protocol: Protocol):

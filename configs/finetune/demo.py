@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from configs.finetune import esc50
 
+VARIANTS = esc50.VARIANTS
+
 
 def get_config(variant: str = "pretrained") -> ConfigDict:
     c = esc50.get_config(variant)

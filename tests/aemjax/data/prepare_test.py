@@ -1,16 +1,8 @@
 """Official folder -> prepared set: its contents, its refusals, and broken-off runs."""
 
 import csv
-import errno
-import functools
 import hashlib
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +12,6 @@ import soundfile as sf
 import tensorflow_datasets as tfds
 
 from aemjax.audio.read import read_audio, to_int16
-from aemjax.data import prepare as module
 from aemjax.data import records
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
@@ -45,17 +36,6 @@ def shards(folder):
 def skipped(folder):
     with (folder / "skipped.csv").open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def python(code, *arguments):
-    """Starts Python; its standard error, which tells of progress, is a pipe."""
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=REPOSITORY,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +70,8 @@ def test_a_set_holds_its_sources(tmp_path, save, table):
         ],
     )
     audio[5] = audio[5][160:480]
+    audio[3][[5, 6]] = -32_768, 32_767
+    save(tmp_path / "3.wav", audio[3])
 
     out = tmp_path / "out"
     manifest = prepare("manifest", tmp_path / "set.csv", out, clips_per_shard=2)
@@ -114,12 +96,17 @@ def test_a_set_holds_its_sources(tmp_path, save, table):
     assert data.split.tolist() == [splits[i] for i in order]
     assert data.fold.tolist() == [folds[i] for i in order]
     assert data.group.tolist() == [groups[i] for i in order]
+    assert data.clipped_samples.tolist() == [2 * (i == 3) for i in order]
+    assert (data.source_rate == 16_000).all()
+    digests = [hashlib.blake2b(audio[i], digest_size=16).hexdigest() for i in order]
+    assert data.digest.tolist() == digests
     start_s = pq.read_table(out / "index.parquet")["start_s"].to_pylist()
     assert start_s == [0.01 if i == 5 else 0 for i in order]
 
     assert manifest == json.loads((out / "manifest.json").read_text())
     expected = {
-        "format_version": 1,
+        "format_version": 2,
+        "storage": "int16",
         "dataset": "manifest",
         "sample_rate": 16_000,
         "seed": 0,
@@ -127,7 +114,8 @@ def test_a_set_holds_its_sources(tmp_path, save, table):
         "multi_label": True,
         "listed": 6,
         "kept": 6,
-        "published": {},
+        "published": {"classes": None, "clips": {}, "per_class": {}},
+        "official": None,
         "skipped": {"missing": 0, "unreadable": 0},
     }
     assert {key: manifest[key] for key in expected} == expected
@@ -181,7 +169,8 @@ def test_the_bytes_of_a_record():
     """Protocol buffers order the fields by chance, and otherwise in each process."""
     audio = np.array([1, -2], np.int16)
     assert records.serialize(
-        records.features(("a", "b")), {"id": "x", "audio": audio, "labels": [1]}
+        records.features(("a", "b"), "int16"),
+        {"id": "x", "audio": audio, "labels": [1]},
     ) == (
         b"\n1\n\x11\n\x05audio\x12\x08\n\x06\n\x04\x01\x00\xfe\xff"
         b"\n\x0b\n\x02id\x12\x05\n\x03\n\x01x"
@@ -338,147 +327,6 @@ def test_audioset_keeps_silence(tmp_path, audioset_at, save):
     row = data.id.tolist().index("-bcdefghij__0")
     assert (data.mean[row], data.std[row]) == (0, 0)
     np.testing.assert_array_equal(data.read_audio(row), np.zeros(800))
-
-
-# Runs that end early.
-
-PREPARE = """
-import sys
-from aemjax.data.prepare import prepare
-source, out, workers = sys.argv[1:]
-prepare("esc50", source, out, clips_per_shard=3, workers=int(workers))
-"""
-
-
-def test_a_killed_run_goes_on_where_it_was(tmp_path, esc50_at, esc50_set):
-    source, out = esc50_at(tmp_path / "in"), tmp_path / "out"
-    partial = tmp_path / "out.incomplete"
-    # Nobody writes to the pipe: the worker that comes to this clip waits for ever.
-    pipe = source / "audio" / "2-102-B-7.wav"
-    audio = pipe.read_bytes()
-    pipe.unlink()
-    os.mkfifo(pipe)
-    process = python(PREPARE, source, out, 2)
-    while not (
-        finished := {path.stem for path in partial.glob("*.array_record*.json")}
-    ):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    try:  # Ends when every holder of standard error has ended, so the workers as well.
-        process.communicate(timeout=30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    assert not out.exists()
-    finished |= {path.stem for path in partial.glob("*.array_record*.json")}
-    assert finished < set(shards(esc50_set))
-
-    pipe.unlink()
-    pipe.write_bytes(audio)
-    before = {name: (partial / name).stat() for name in finished}
-    prepare("esc50", source, out, clips_per_shard=3)
-    assert shards(out) == shards(esc50_set)
-    for name, stat in before.items():
-        after = (out / name).stat()
-        assert (after.st_ino, after.st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns)
-    assert {path.name for path in out.iterdir()} == {
-        path.name for path in esc50_set.iterdir()
-    }
-    assert not partial.exists()
-
-
-@pytest.mark.parametrize("change", [{"seed": 1}, {"clips_per_shard": 4}])
-def test_work_begun_with_other_arguments_is_not_lost(tmp_path, esc50_at, change):
-    source, out = esc50_at(tmp_path / "in"), tmp_path / "out"
-    bad = source / "audio" / "2-102-B-7.wav"
-    audio = bad.read_bytes()
-    bad.write_bytes(b"")
-    with pytest.raises(ValueError, match="1 clips cannot be used"):
-        prepare("esc50", source, out, clips_per_shard=3)
-    bad.write_bytes(audio)
-    partial = tmp_path / "out.incomplete"
-    before = {path.name: path.stat().st_mtime_ns for path in partial.iterdir()}
-    with pytest.raises(
-        ValueError, match="out.incomplete was begun with other arguments"
-    ):
-        prepare("esc50", source, out, **({"clips_per_shard": 3} | change))
-    assert {p.name: p.stat().st_mtime_ns for p in partial.iterdir()} == before
-    shutil.rmtree(partial)
-    prepare("esc50", source, out, **({"clips_per_shard": 3} | change))
-    assert len(PreparedSet(out)) == 30
-
-
-def test_a_source_that_changed_is_noticed(tmp_path, save):
-    source, out = tmp_path / "in", tmp_path / "out"
-    save(source / "dog" / "a.wav", noise(800))
-    (source / "dog" / "b.wav").touch()
-    with pytest.raises(ValueError, match="dog/b.wav"):
-        prepare("manifest", source, out)
-    (source / "dog" / "b.wav").unlink()
-    with pytest.raises(ValueError, match="the files in the source have changed"):
-        prepare("manifest", source, out)
-    shutil.rmtree(tmp_path / "out.incomplete")
-    assert prepare("manifest", source, out)["kept"] == 1
-
-
-FULL_DISK = """
-import resource, sys
-from aemjax import cli
-source, out, workers = sys.argv[1:]
-resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
-cli.main(["prepare", "manifest", "--source", source, "--out", out, "--workers", workers])
-"""
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk(tmp_path, save, table, workers):
-    """The kernel refuses to write more than 150 kB to a file, as it would elsewhere."""
-    save(tmp_path / "short.wav", noise(800))
-    save(tmp_path / "long.wav", noise(100_000))
-    rows = [("short.wav", "a", "first"), ("long.wav", "a", "second")]
-    source = table(tmp_path / "set.csv", ("path", "label", "split"), rows)
-    out, partial = tmp_path / "out", tmp_path / "out.incomplete"
-    process = python(FULL_DISK, source, out, workers)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "Traceback" not in stderr
-    assert stderr.splitlines()[-1].startswith(
-        f"error: cannot write {partial}/manifest-second.array_record-00000-of-00001: "
-        "write() failed: File too large"
-    )
-    assert "GB are free); make room and run the same command again: " in stderr
-    assert not out.exists()
-    first = "manifest-first.array_record-00000-of-00001"
-    # With two workers, the second split may fail before the first is written.
-    allowed = {"plan.json", first, f"{first}.json"}
-    left = {path.name for path in partial.iterdir()}
-    assert left == allowed if workers == 1 else left <= allowed
-    prepare("manifest", source, out)
-    assert len(PreparedSet(out)) == 2
-
-
-def test_a_disk_that_fills_at_the_index(tmp_path, save, monkeypatch):
-    save(tmp_path / "in" / "dog" / "a.wav", noise(800))
-    out = tmp_path / "out"
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module.pq, "write_table", full)
-        with pytest.raises(OSError, match="cannot write .*incomplete: .*No space left"):
-            prepare("manifest", tmp_path / "in", out)
-    assert not out.exists()
-    assert prepare("manifest", tmp_path / "in", out)["kept"] == 1
-
-
-def test_a_killed_worker(tmp_path, save, monkeypatch):
-    monkeypatch.setattr(module, "_end_with_parent", functools.partial(os._exit, 1))
-    save(tmp_path / "in" / "dog" / "a.wav", noise(800))
-    with pytest.raises(OSError, match="a worker was killed, .* with fewer --workers"):
-        prepare("manifest", tmp_path / "in", tmp_path / "out", workers=2)
-    assert not (tmp_path / "out").exists()
 
 
 # Real audio.

@@ -1,9 +1,12 @@
 """Official splits and folds, and drawn ones."""
 
+import copy
+
 import numpy as np
 import pytest
 
 from aemjax.data import splits
+from aemjax.data.splits import Protocol
 
 
 @pytest.fixture(scope="module")
@@ -59,43 +62,109 @@ def test_by_split_without_such_clips(official, spec, part):
 
 
 def test_official_folds(official):
-    assert official.has_folds
-    assert splits.fold_numbers(official, folds=10) == [1, 2, 3, 7]
-    for seed in (0, 1):
-        train, held_out = splits.by_fold(official, 2, folds=5, seed=seed)
-        np.testing.assert_array_equal(held_out, np.flatnonzero(official.fold == 2))
-        np.testing.assert_array_equal(train, np.flatnonzero(official.fold != 2))
-    with pytest.raises(ValueError, match=r"has no fold 4; it has \[1, 2, 3, 7\]"):
-        splits.by_fold(official, 4)
+    protocol = Protocol("official", folds=9, seed=4)
+    divisions = splits.divide(official, protocol)
+    assert [division.number for division in divisions] == [1, 2, 3, 7]
+    for division in divisions:
+        held_out = official.fold == division.number
+        np.testing.assert_array_equal(division.eval, np.flatnonzero(held_out))
+        np.testing.assert_array_equal(division.train, np.flatnonzero(~held_out))
+        assert division.shared_groups == ()
+    assert protocol.describe(official) == "official 4 folds"
 
 
-def test_drawn_folds_part_the_set_by_class_and_group(grouped):
-    assert splits.fold_numbers(grouped, folds=5) == [1, 2, 3, 4, 5]
-    seen = []
-    for fold in range(1, 6):
-        train, held_out = splits.by_fold(grouped, fold, folds=5, seed=0)
-        assert sorted([*train, *held_out]) == list(range(45))
-        assert not set(grouped.group[train]) & set(grouped.group[held_out])
-        assert grouped.labels_multi_hot(held_out).sum(axis=0).tolist() == [6, 3]
-        seen += held_out.tolist()
-    assert sorted(seen) == list(range(45))
-    with pytest.raises(ValueError, match=r"has no fold 6; it has \[1, 2, 3, 4, 5\]"):
-        splits.by_fold(grouped, 6)
+def test_official_lists_say_which_groups_they_share(set_of):
+    rows = [("ab"[i % 2], "train", 0, f"p{i // 3}") for i in range(9)]
+    rows += [("ab"[i % 2], "test", 0, f"p{2 + i // 2}") for i in range(6)]
+    data = set_of([*rows, ("a", "unused", 0, "p0")])
+    with pytest.raises(
+        ValueError, match="neither official folds nor official lists; set data.protocol"
+    ):
+        splits.divide(data, Protocol("official"))
+    data.manifest["official"] = ["train", "test"]
+    (division,) = splits.divide(data, Protocol("official"))
+    np.testing.assert_array_equal(division.train, np.flatnonzero(data.split == "train"))
+    np.testing.assert_array_equal(division.eval, np.flatnonzero(data.split == "test"))
+    assert division.shared_groups == ("p2",)
+    assert Protocol("official").describe(data) == "official train -> test"
 
 
-def test_drawn_folds_are_a_function_of_the_seed(grouped):
+def test_folds_part_the_set_by_class_and_group(grouped):
+    divisions = splits.divide(grouped, Protocol("kfold", folds=5))
+    assert [division.number for division in divisions] == [1, 2, 3, 4, 5]
+    for division in divisions:
+        assert sorted([*division.train, *division.eval]) == list(range(45))
+        assert not set(grouped.group[division.train]) & set(
+            grouped.group[division.eval]
+        )
+        assert grouped.labels_multi_hot(division.eval).sum(axis=0).tolist() == [6, 3]
+        assert division.shared_groups == ()
+    held_out = np.concatenate([division.eval for division in divisions])
+    assert sorted(held_out) == list(range(45))
+    assert Protocol("kfold", folds=5, seed=2).describe(grouped) == (
+        "5 stratified folds by seed 2, no group on both sides"
+    )
+
+
+def test_folds_that_disregard_groups(grouped):
+    divisions = splits.divide(grouped, Protocol("kfold", grouped=False))
+    for division in divisions:
+        assert grouped.labels_multi_hot(division.eval).sum(axis=0).tolist() == [6, 3]
+        both = set(grouped.group[division.train]) & set(grouped.group[division.eval])
+        assert set(division.shared_groups) == both
+    assert any(division.shared_groups for division in divisions)
+
+
+@pytest.mark.parametrize("in_groups", [True, False])
+def test_draws_are_independent(grouped, in_groups):
+    protocol = Protocol("draws", folds=6, seed=1, grouped=in_groups)
+    divisions = splits.divide(grouped, protocol)
+    assert [division.number for division in divisions] == [1, 2, 3, 4, 5, 6]
+    for division in divisions:
+        assert sorted([*division.train, *division.eval]) == list(range(45))
+        assert grouped.labels_multi_hot(division.eval).sum(axis=0).tolist() == [6, 3]
+        assert bool(division.shared_groups) != in_groups
+    # Unlike folds, six draws of a fifth must overlap, and none is another again.
+    drawn = [tuple(division.eval) for division in divisions]
+    assert len(set(drawn)) == 6
+    groups = "no group on both sides" if in_groups else "groups disregarded"
+    assert protocol.describe(grouped) == f"6 stratified 80/20 draws by seed 1, {groups}"
+
+
+@pytest.mark.parametrize("name", ["kfold", "draws"])
+@pytest.mark.parametrize("in_groups", [True, False])
+def test_divisions_are_a_function_of_ids_and_seed(grouped, name, in_groups):
     def draw(seed):
-        return splits.by_fold(grouped, 1, seed=seed)[1].tolist()
+        protocol = Protocol(name, seed=seed, grouped=in_groups)
+        return [sorted(grouped.id[d.eval]) for d in splits.divide(grouped, protocol)]
 
-    assert draw(3) == draw(3)
-    assert len({tuple(draw(seed)) for seed in range(5)}) > 1
+    first = draw(3)
+    assert first == draw(3)
+    assert first != draw(4)
+    # Where the clips lie on disk does not matter.
+    order = np.random.default_rng(0).permutation(len(grouped))
+    shuffled = copy.copy(grouped)
+    for field in ("id", "group", "split", "fold"):
+        setattr(shuffled, field, getattr(grouped, field)[order])
+    shuffled.labels_multi_hot = lambda rows: grouped.labels_multi_hot(order[rows])
+    protocol = Protocol(name, seed=3, grouped=in_groups)
+    again = [sorted(shuffled.id[d.eval]) for d in splits.divide(shuffled, protocol)]
+    assert again == first
 
 
-def test_drawn_folds_without_groups(set_of):
+def test_clips_without_groups_are_groups_of_their_own(set_of):
     data = set_of([("ab"[i % 2], "full", 0, "") for i in range(20)])
-    for fold in range(1, 6):
-        _, held_out = splits.by_fold(data, fold)
-        assert data.labels_multi_hot(held_out).sum(axis=0).tolist() == [2, 2]
+    for division in splits.divide(data, Protocol("kfold")):
+        assert data.labels_multi_hot(division.eval).sum(axis=0).tolist() == [2, 2]
+
+
+def test_folds_go_across_splits(set_of):
+    """Patient-disjoint folds of a set with official lists are over all of it."""
+    data = set_of(
+        [("ab"[i % 2], ("train", "test")[i % 3 > 1], 0, "") for i in range(30)]
+    )
+    divisions = splits.divide(data, Protocol("kfold"))
+    assert sorted(np.concatenate([d.eval for d in divisions])) == list(range(30))
 
 
 def test_too_few_clips_for_folds(set_of):
@@ -103,30 +172,50 @@ def test_too_few_clips_for_folds(set_of):
     with pytest.raises(
         ValueError, match="class 'b' has 3 clips, too few for 5 stratified folds; ask"
     ):
-        splits.by_fold(data, 1)
-    assert len(splits.by_fold(data, 1, folds=3)[1]) == 3
+        splits.divide(data, Protocol("kfold"))
+    assert len(splits.divide(data, Protocol("kfold", folds=3))) == 3
+    with pytest.raises(ValueError, match="has 3 clips, too few for 5"):
+        splits.divide(data, Protocol("draws", folds=2))
 
 
-def test_drawn_folds_of_several_labels(set_of):
+def test_folds_of_several_labels(set_of):
     """Class b is never the first of a clip."""
     data = set_of([(("a;b", "c")[i % 2], "full", 0, "") for i in range(10)])
-    for fold in range(1, 6):
-        _, held_out = splits.by_fold(data, fold)
-        assert data.labels_multi_hot(held_out).sum(axis=0).tolist() == [1, 1, 1]
-
-
-def test_folds_are_not_drawn_across_official_splits(set_of):
-    data = set_of(
-        [("ab"[i % 2], ("train", "test")[i % 3 > 1], 0, "") for i in range(30)]
-    )
-    with pytest.raises(ValueError, match=r"has the splits \['test', 'train'\]; folds"):
-        splits.by_fold(data, 1)
+    for division in splits.divide(data, Protocol("kfold")):
+        assert data.labels_multi_hot(division.eval).sum(axis=0).tolist() == [1, 1, 1]
 
 
 def test_folds_are_numbered_for_all_clips_or_none(set_of):
     data = set_of([("ab"[i % 2], "full", i % 3, "") for i in range(12)])
     with pytest.raises(ValueError, match="4 of 12 clips have no fold, the first: '"):
-        splits.by_fold(data, 1)
+        splits.divide(data, Protocol("official"))
+
+
+def test_lists(official):
+    protocol = Protocol("lists", train="full:1,3", eval="full:2+extra")
+    (division,) = splits.divide(official, protocol)
+    assert set(official.fold[division.train]) == {1, 3}
+    assert set(official.fold[division.eval]) == {2, 7}
+    assert protocol.describe(official) == "full:1,3 -> full:2+extra"
+    with pytest.raises(ValueError, match="4 clips are both trained and evaluated on"):
+        splits.divide(official, Protocol("lists", train="full", eval="full:2"))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"name": "random"}, "unknown protocol 'random'; known: .'official', 'kfold'"),
+        ({"name": "kfold", "folds": 1}, "folds is 1, expected at least 2"),
+        (
+            {"name": "lists", "train": "a"},
+            "'lists' with train 'a' and eval '': 'lists'",
+        ),
+        ({"name": "kfold", "train": "a", "eval": "b"}, "'lists', and no other, takes"),
+    ],
+)
+def test_a_protocol_that_is_none(options, message):
+    with pytest.raises(ValueError, match=message):
+        Protocol(**options)
 
 
 def test_no_clip_and_no_group_is_on_both_sides(set_of):
