@@ -1,4 +1,4 @@
-"""Fine-tunes a pretrained embedder, or trains from scratch, over one fold or all."""
+"""Fine-tunes a pretrained embedder, or trains from scratch, by a division or all."""
 
 import dataclasses
 import functools
@@ -15,11 +15,14 @@ from ml_collections import ConfigDict
 from aemjax import models
 from aemjax.audio.augment import Augment
 from aemjax.audio.read import SAMPLE_RATE
-from aemjax.data import pipeline, splits
+from aemjax.data import pipeline
+from aemjax.data.inspect import check_before_training
 from aemjax.data.prepared import PreparedSet
+from aemjax.data.splits import Division, Protocol, divide
 from aemjax.train import checkpoint, losses, metrics, optimizer, sharding, workdir
 from aemjax.train.checkpoint import Card, Checkpoints
-from aemjax.train.evaluate import Evaluator
+from aemjax.train.evaluate import Evaluator, intervals
+from aemjax.train.intervals import fold_interval
 from aemjax.train.loop import eval_interval, fit
 from aemjax.train.state import TrainState, create_state
 from aemjax.train.step import jit_train_step
@@ -27,7 +30,7 @@ from aemjax.train.writer import open_writer
 
 
 def train(config: ConfigDict, folder: str | Path) -> dict:
-    """Trains every fold into `folder`/fold{n}_seed{s}; returns the results.
+    """Trains on every division into `folder`/fold{n}_seed{s}; returns the results.
 
     Raises:
       ValueError: on a config, data set, checkpoint or folder that does not fit.
@@ -39,30 +42,27 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
     )
     sharding.check_batch_size(config.eval.batch_size, mesh)
     data = PreparedSet(config.data.path)
+    if not config.model.num_classes:
+        config = config.copy_and_resolve_references()
+        config.model.num_classes = len(data.label_names)
     data.check_classes(config.model.num_classes)
-    loss_fn = losses.get(config.loss.name, multi_label=data.multi_label)
-    metrics.check_name(config.checkpoint.metric, multi_label=data.multi_label)
+    metrics.check_name(config.checkpoint.metric, data)
     eval_interval(1, config.train.epochs, config.eval.every_epochs)
-    folds = splits.fold_numbers(data, folds=config.data.folds)
-    if config.data.fold:
-        folds = [config.data.fold]
-    rows = {
-        fold: splits.by_fold(data, fold, folds=config.data.folds, seed=config.seed)
-        for fold in folds
-    }
+    protocol = _protocol(config)
+    divisions = _chosen(divide(data, protocol), config.data.fold, data)
+    check_before_training(data, divisions)
     lr_fraction = config.optimizer.lr_fraction
     frozen = models.BLOCKS[:-1] if lr_fraction == 0 else ()
     model = models.create(**config.model, frozen=frozen)
     shapes = jax.eval_shape(
         lambda: model.init(jax.random.key(0), jnp.zeros((1, SAMPLE_RATE)))
     )
-    # Folds of equal size share one compiled step.
+    # Folds of equal size and loss share one compiled step.
     recipe = functools.cache(
-        lambda total_steps: _recipe(
-            config, model, shapes["params"], loss_fn, mesh, total_steps
-        )
+        functools.partial(_recipe, config, model, shapes["params"], mesh)
     )
-    recipe(1)  # its names are looked up here, before there is a folder
+    # Names are looked up here, before there is a folder.
+    recipe(1, _loss_options(config, data, divisions[0]), data.multi_label)
     source, source_step = _pretrained(config)
     if source is not None:
         checkpoint.merge(shapes, source, config.init_patterns)
@@ -71,33 +71,33 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
         "init_step": source_step,
     }
     if workdir.open_workdir(folder, fixed):
-        logging.info("%s has finished its folds %s already", folder, folds)
+        logging.info("%s has finished its %d divisions", folder, len(divisions))
         return workdir.read_results(folder)
     evaluator = Evaluator(
         model, mesh, batch_size=config.eval.batch_size, threads=config.data.threads
     )
     with workdir.locked(folder):
         runs = [
-            {"fold": fold, "seed": config.seed}
-            | _train_fold(
+            {"fold": division.number, "seed": config.seed}
+            | _train_division(
                 config,
-                Path(folder) / f"fold{fold}_seed{config.seed}",
+                Path(folder) / f"fold{division.number}_seed{config.seed}",
                 data=data,
-                rows=rows[fold],
+                division=division,
                 evaluator=evaluator,
                 recipe=recipe,
                 source=source,
                 mesh=mesh,
             )
-            for fold in folds
+            for division in divisions
         ]
     results = {
         "dataset": data.manifest["dataset"],
-        "split": "official folds" if data.has_folds else f"folds by seed {config.seed}",
+        "split": protocol.describe(data),
         "init_from": config.init_from,
         "init_step": source_step,
         "lr_fraction": lr_fraction,
-        "selected_on": "the test fold",  # as the published work does
+        "selected_on": "the clips evaluated on",  # as the published work does
         "metric": config.checkpoint.metric,
         "runs": runs,
         "summary": {which: _summary(runs, which) for which in ("best", "last")},
@@ -106,16 +106,52 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
     return results
 
 
+def _protocol(config: ConfigDict) -> Protocol:
+    return Protocol(
+        config.data.protocol,
+        folds=config.data.folds,
+        seed=config.data.split_seed,
+        grouped=config.data.grouped,
+        train=config.data.train,
+        eval=config.data.eval,
+    )
+
+
+def _chosen(
+    divisions: list[Division], number: int, data: PreparedSet
+) -> list[Division]:
+    """The division of this number; all of them for 0."""
+    if not number:
+        return divisions
+    chosen = [division for division in divisions if division.number == number]
+    if not chosen:
+        raise ValueError(
+            f"{data.path} has no fold {number}; it has {[d.number for d in divisions]}"
+        )
+    return chosen
+
+
+def _loss_options(config: ConfigDict, data: PreparedSet, division: Division) -> tuple:
+    """The options of `config.loss`, hashable; an empty alpha is filled in."""
+    options = {key: value for key, value in config.loss.items() if key != "name"}
+    if options.get("alpha") == ():
+        labels = data.labels_multi_hot(division.eval)
+        options["alpha"] = losses.alpha_from_shares(labels)
+    return tuple(sorted(options.items()))
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What folds of equal size share: a fresh state, and the compiled step."""
+    """What divisions of equal size share: a fresh state, and the compiled step."""
 
     create_state: Callable[[], TrainState]
     train_step: Callable
     total_steps: int
 
 
-def _recipe(config, model, params, loss_fn, mesh, total_steps) -> Recipe:
+def _recipe(
+    config, model, params, mesh, total_steps, loss_options, multi_label
+) -> Recipe:
     tx = optimizer.create(
         config.optimizer.name,
         optimizer.schedule(
@@ -142,7 +178,9 @@ def _recipe(config, model, params, loss_fn, mesh, total_steps) -> Recipe:
             model=model,
             tx=tx,
             augment=Augment(**augment, mixup_start_step=mixup_start_step),
-            loss_fn=loss_fn,
+            loss_fn=losses.get(
+                config.loss.name, multi_label=multi_label, **dict(loss_options)
+            ),
             seed=config.seed,
             ema_decay=config.train.ema_decay,
         ),
@@ -179,26 +217,22 @@ def _pretrained(config: ConfigDict):
     return weights, step
 
 
-def _train_fold(
+def _train_division(
     config: ConfigDict,
     folder: Path,
     *,
     data: PreparedSet,
-    rows: tuple[np.ndarray, np.ndarray],
+    division: Division,
     evaluator: Evaluator,
-    recipe: Callable[[int], Recipe],
+    recipe: Callable[..., Recipe],
     source,
     mesh: Mesh,
 ) -> dict:
-    """Trains one fold; returns its best and last metrics with their confusion.
-
-    Args:
-      rows: (training rows, evaluation rows).
-    """
-    train_rows, eval_rows = rows
-
-    steps = round(config.train.epochs * len(train_rows) / config.train.batch_size)
-    plan = recipe(max(1, steps))
+    """Trains by one division; returns its best and last metrics."""
+    steps = round(config.train.epochs * len(division.train) / config.train.batch_size)
+    plan = recipe(
+        max(1, steps), _loss_options(config, data, division), data.multi_label
+    )
     state = plan.create_state()
     if source is not None:
         weights = checkpoint.weights(state)
@@ -211,7 +245,7 @@ def _train_fold(
     def batches(start_step: int):
         return pipeline.train_batches(
             data,
-            train_rows,
+            division.train,
             batch_size=config.train.batch_size,
             crop_samples=round(config.data.crop_s * SAMPLE_RATE),
             seed=config.seed,
@@ -233,7 +267,7 @@ def _train_fold(
             state,
             train_step=plan.train_step,
             batches=batches,
-            evaluate=lambda state: evaluator.metrics(state, data, eval_rows),
+            evaluate=lambda state: evaluator.metrics(state, data, division.eval),
             mesh=mesh,
             total_steps=plan.total_steps,
             eval_every_steps=eval_interval(
@@ -250,9 +284,13 @@ def _train_fold(
 
         def result(step: int) -> dict:
             about = {"step": step, "metrics": checkpoints.metrics(step)}
+            weights = checkpoints.load_weights(step)
+            rows, logits = evaluator.logits(weights, data, division.eval)
+            if resamples := config.eval.resamples:
+                about["intervals"] = intervals(
+                    data, rows, logits, resamples=resamples, seed=config.seed
+                )
             if not data.multi_label:
-                weights = checkpoints.load_weights(step)
-                rows, logits = evaluator.logits(weights, data, eval_rows)
                 labels = data.labels_multi_hot(rows)
                 about["confusion"] = metrics.confusion_matrix(logits, labels)
             return about
@@ -260,22 +298,34 @@ def _train_fold(
         best, last = result(checkpoints.best_step), result(plan.total_steps)
     logging.info("%s: best %s, last %s", folder, best["metrics"], last["metrics"])
     return {
-        "train_clips": len(train_rows),
-        "eval_clips": len(eval_rows),
+        "train_clips": len(division.train),
+        "eval_clips": len(division.eval),
+        "shared_groups": len(division.shared_groups),
         "best": best,
         "last": last,
     }
 
 
-def _summary(runs: list[dict], which: str) -> dict[str, dict[str, int | float]]:
-    """Mean and standard deviation over folds of every metric."""
-    names = runs[0][which]["metrics"]
-    values = {name: [run[which]["metrics"][name] for run in runs] for name in names}
-    return {
+def _summary(runs: list[dict], which: str) -> dict[str, dict]:
+    """Mean, standard deviation and 95 % interval over divisions of every metric.
+
+    The F1 of the mean precision and recall is beside the mean F1: they differ.
+    """
+    names = set.intersection(*(set(run[which]["metrics"]) for run in runs))
+    values = {
+        name: [run[which]["metrics"][name] for run in runs] for name in sorted(names)
+    }
+    summary = {
         name: {
             "mean": float(np.mean(numbers)),
-            # The sample deviation; one fold has none.
+            # The sample deviation; one division has none.
             "std": float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None,
+            "interval": fold_interval(numbers),
         }
         for name, numbers in values.items()
     }
+    for kind in ("", "positive_"):
+        if kind + "F1" in summary:
+            means = (summary[kind + name]["mean"] for name in ("precision", "recall"))
+            summary[kind + "F1"]["of_means"] = metrics.harmonic_mean(*means)
+    return summary

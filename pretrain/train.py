@@ -9,8 +9,10 @@ from ml_collections import ConfigDict
 from aemjax import models
 from aemjax.audio.augment import Augment
 from aemjax.audio.read import SAMPLE_RATE
-from aemjax.data import pipeline, splits
+from aemjax.data import pipeline
+from aemjax.data.inspect import check_before_training
 from aemjax.data.prepared import PreparedSet
+from aemjax.data.splits import Protocol, divide
 from aemjax.train import losses, metrics, optimizer, sharding, workdir
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.evaluate import Evaluator
@@ -35,10 +37,11 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, int | float]:
     data = PreparedSet(config.data.path)
     data.check_classes(config.model.num_classes)
     loss_fn = losses.get(config.loss.name, multi_label=data.multi_label)
-    train_rows = splits.by_split(data, config.data.train)
-    eval_rows = splits.by_split(data, config.data.eval)
-    splits.check_disjoint(data, train_rows, eval_rows)
-    metrics.check_name(config.checkpoint.metric, multi_label=data.multi_label)
+    metrics.check_name(config.checkpoint.metric, data)
+    protocol = Protocol("lists", train=config.data.train, eval=config.data.eval)
+    (division,) = divide(data, protocol)
+    train_rows, eval_rows = division.train, division.eval
+    check_before_training(data, [division])
 
     total_steps = max(1, round(config.train.epochs * len(train_rows) / batch_size))
     model = models.create(**config.model)
@@ -126,6 +129,7 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, int | float]:
             writer=writer,
         )
         results = {
+            "split": protocol.describe(data),
             "steps": total_steps,
             "train_clips": len(train_rows),
             "last": checkpoints.metrics(total_steps),

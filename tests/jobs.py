@@ -33,7 +33,7 @@ def tiny_finetune(data: Path, variant: str) -> ConfigDict:
     config.model.update(TINY_MODEL | {"num_classes": 10})
     config.data.update(path=str(data), crop_s=0.25, threads=1, fold=1)
     config.train.update(batch_size=16, epochs=1.0, log_every_steps=2)
-    config.eval.update(batch_size=16, every_epochs=1.0)
+    config.eval.update(batch_size=16, every_epochs=1.0, resamples=40)
     return config
 
 

@@ -1,6 +1,7 @@
 """The datasets that `aemjax prepare` knows: what they are, and how they are measured."""
 
 import dataclasses
+import functools
 import importlib
 import re
 from collections.abc import Callable, Mapping
@@ -8,13 +9,18 @@ from pathlib import Path
 
 from aemjax.data import (
     audioset,
+    covid19sounds,
+    dcase2013,
     esc50,
+    icbhi2017,
     manifest,
+    tau2020,
     urbansound8k,
 )
 from aemjax.data.clips import Listing
 
 SINGLE_LABEL_METRICS = ("accuracy", "precision", "recall", "F1", "log_loss")
+RANKING_METRICS = ("mAP", "AUC", "d_prime")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +33,7 @@ class Dataset:
       classes: how many are published; None: as many as the user's own set has.
       multi_label: sigmoid and mAP rather than softmax and accuracy; None: where any
         clip has several labels.
-      protocols: the ways in which published work divides it, the first one official
+      protocols: the ways in which published work divides it, the usual one first
         (`aemjax.data.splits`).
       official: (trained on, evaluated on) of the official division, in the form of
         `splits.by_split`; None: the official folds, or none at all.
@@ -56,6 +62,23 @@ class Dataset:
     )
 
 
+def _covid19sounds(task: int) -> Dataset:
+    per_class = covid19sounds.PUBLISHED[task]
+    return Dataset(
+        read=functools.partial(covid19sounds.read, task=task),
+        home="covid-19-sounds.org, on request (the release of 2020)",
+        classes=2,
+        protocols=("draws",),
+        metrics=(
+            *SINGLE_LABEL_METRICS,
+            *("positive_precision", "positive_recall", "positive_F1"),
+        ),
+        positive_class="covid",
+        published_clips={s: sum(clips.values()) for s, clips in per_class.items()},
+        published_per_class=per_class,
+    )
+
+
 DATASETS = {
     "audioset": Dataset(
         read=audioset.read,
@@ -64,7 +87,7 @@ DATASETS = {
         multi_label=True,
         protocols=("official",),
         official=("unbalanced_train", "eval"),
-        metrics=("mAP", "AUC", "d_prime"),
+        metrics=RANKING_METRICS,
         keeps_silence=True,
         published_clips={
             "unbalanced_train": 2_041_789,
@@ -78,6 +101,7 @@ DATASETS = {
         classes=50,
         protocols=("official", "draws"),
         published_clips={"full": 2000},
+        published_per_class=esc50.PUBLISHED,
     ),
     "esc10": Dataset(
         read=esc50.read_esc10,
@@ -85,6 +109,7 @@ DATASETS = {
         classes=10,
         protocols=("official", "draws"),
         published_clips={"full": 400},
+        published_per_class=esc50.PUBLISHED_ESC10,
     ),
     "urbansound8k": Dataset(
         read=urbansound8k.read,
@@ -92,14 +117,51 @@ DATASETS = {
         classes=10,
         protocols=("official",),
         published_clips={"full": 8732},
+        published_per_class=urbansound8k.PUBLISHED,
     ),
+    "dcase2013": Dataset(
+        read=dcase2013.read,
+        home="archive.org: dcase2013_scene_classification and the same with _testset",
+        classes=10,
+        # Not official: the challenge cross-validates on its test set alone (Stowell et
+        # al. 2015), Galindo-Meza 2021 on both sets; "lists" divides by set.
+        protocols=("kfold", "draws"),
+        published_clips={"train": 100, "test": 100},
+        published_per_class=dcase2013.PUBLISHED,
+    ),
+    "tau2020": Dataset(
+        read=tau2020.read,
+        home="zenodo.org/records/3819968",
+        classes=10,
+        protocols=("official",),
+        official=("train", "test"),
+        metrics=(
+            *SINGLE_LABEL_METRICS,
+            *(f"accuracy/{device}" for device in tau2020.DEVICES),
+            *(f"log_loss/{device}" for device in tau2020.DEVICES),
+        ),
+        published_clips={"train": 13_965, "test": 2970},
+        published_per_class=tau2020.PUBLISHED,
+    ),
+    "icbhi2017": Dataset(
+        read=icbhi2017.read,
+        home="bhichallenge.med.auth.gr",
+        classes=4,
+        protocols=("official", "draws", "kfold"),
+        official=("train", "test"),
+        metrics=("Se", "Sp", "AS", "HS", *SINGLE_LABEL_METRICS),
+        normal_class="normal",
+        published_clips={"train": 4142, "test": 2756},
+        published_per_class=icbhi2017.PUBLISHED,
+    ),
+    **{f"covid19sounds_task{task}": _covid19sounds(task) for task in (1, 2, 3)},
     "manifest": Dataset(
         read=manifest.read,
         home="your own: a csv with path,label or a folder per class",
         classes=None,
         multi_label=None,
         protocols=("official", "kfold", "draws"),
-        metrics=(*SINGLE_LABEL_METRICS, "mAP", "AUC", "d_prime"),
+        metrics=(*SINGLE_LABEL_METRICS, *RANKING_METRICS),
     ),
 }
 

@@ -4,14 +4,29 @@
 of one recording stay in one of the ten official folds, which are never reshuffled.
 """
 
-from pathlib import Path
+from pathlib import PurePath
 
-from aemjax.data.clips import Clip, Listing, files_by_stem, read_csv
+from aemjax.data.clips import Clip, Listing, files_by_stem, find, read_csv
+from aemjax.data.folders import AnyPath
 
 COLUMNS = ("slice_file_name", "fsID", "fold", "classID", "class")
+PUBLISHED = {
+    "full": {
+        "air_conditioner": 1000,
+        "car_horn": 429,
+        "children_playing": 1000,
+        "dog_bark": 1000,
+        "drilling": 1000,
+        "engine_idling": 1000,
+        "gun_shot": 374,
+        "jackhammer": 1000,
+        "siren": 929,
+        "street_music": 1000,
+    }
+}
 
 
-def read(source: Path) -> Listing:
+def read(source: AnyPath) -> Listing:
     """Lists the slices of an official folder.
 
     Class numbers are renumbered from 0 in their order, so a csv of some classes only
@@ -20,19 +35,19 @@ def read(source: Path) -> Listing:
     Raises:
       ValueError: if the csv is missing, lists nothing, lacks a column or is malformed.
     """
-    path = source / "metadata" / "UrbanSound8K.csv"
+    path = find(source, "metadata/UrbanSound8K.csv")
     rows = list(read_csv(path, COLUMNS, whole=("fold", "classID")))
     if not rows:
         raise ValueError(f"{path} lists no clips")
     names = {int(row["classID"]): row["class"] for row in rows}
     numbers = {class_id: number for number, class_id in enumerate(sorted(names))}
-    files = files_by_stem(source / "audio")
+    files = files_by_stem(path.parent.parent / "audio")
 
     def clip(row: dict[str, str]) -> Clip:
-        stem = Path(row["slice_file_name"]).stem
+        stem = PurePath(row["slice_file_name"]).stem
         return Clip(
             id=stem,
-            source=str(files[stem]) if stem in files else None,
+            source=files.get(stem),
             labels=(numbers[int(row["classID"])],),
             fold=int(row["fold"]),
             group=row["fsID"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from aemjax.data.splits import by_split
 from aemjax.models import AemNet, create
 from aemjax.train import metrics
 from aemjax.train.checkpoint import load
+from aemjax.train.intervals import bootstrap, check_resamples
 from aemjax.train.sharding import check_batch_size, data_mesh, global_batch, shardings
 from aemjax.train.state import TrainState
 from aemjax.train.step import jit_eval_step
@@ -99,26 +101,87 @@ class Evaluator:
 def score(
     data: PreparedSet, rows: np.ndarray, logits: np.ndarray
 ) -> dict[str, int | float]:
-    """The metrics that fit the set's labels."""
-    labels = data.labels_multi_hot(rows)
+    """The metrics that fit the set: all that `metrics` defines for its labels.
+
+    A metric that these rows leave undefined is not among them; "clips" says how many
+    rows there were.
+    """
+    return _score(data, data.labels_multi_hot(rows), data.device[rows], logits)
+
+
+def _score(
+    data: PreparedSet, labels: np.ndarray, devices: np.ndarray, logits: np.ndarray
+) -> dict[str, int | float]:
     if data.multi_label:
         return metrics.multi_label_metrics(logits, labels)
-    return metrics.single_label_metrics(logits, labels)
+    result = metrics.single_label_metrics(logits, labels)
+    if (name := data.manifest["normal_class"]) is not None:
+        normal = data.label_names.index(name)
+        result |= metrics.sensitivity_specificity(logits, labels, normal=normal)
+    if (name := data.manifest["positive_class"]) is not None:
+        positive = data.label_names.index(name)
+        result |= metrics.positive_class_metrics(logits, labels, positive=positive)
+    return result | metrics.device_metrics(logits, labels, devices)
+
+
+def intervals(
+    data: PreparedSet,
+    rows: np.ndarray,
+    logits: np.ndarray,
+    *,
+    resamples: int,
+    seed: int = 0,
+) -> dict[str, list[float] | None]:
+    """95 % intervals of `score`'s metrics, over the set's groups where it has them.
+
+    A clip without a group is a group of its own. Each resample costs one `score`:
+    10 to 30 ms for 3,000 clips of one label, 5 s for AudioSet's 20,371 of 527 classes.
+
+    Returns:
+      {metric: [low, high]}; None where `intervals.bootstrap` says there is none.
+
+    Raises:
+      ValueError: with fewer than two groups, or too few resamples.
+    """
+    labels, devices = data.labels_multi_hot(rows), data.device[rows]
+
+    def statistic(drawn: np.ndarray) -> dict[str, int | float]:
+        found = _score(data, labels[drawn], devices[drawn], logits[drawn])
+        return {k: v for k, v in found.items() if k not in metrics.COUNTS}
+
+    return bootstrap(statistic, _groups(data, rows), resamples=resamples, seed=seed)
+
+
+def _groups(data: PreparedSet, rows: np.ndarray) -> np.ndarray:
+    return np.where(data.group[rows] == "", data.id[rows], data.group[rows])
 
 
 def evaluate_checkpoint(
-    spec: str, path: str | Path, *, split: str | None = None, batch_size: int = 32
-) -> dict[str, int | float]:
+    spec: str,
+    path: str | Path,
+    *,
+    split: str | None = None,
+    batch_size: int = 32,
+    resamples: int = 0,
+) -> dict[str, Any]:
     """Metrics of a checkpoint on a prepared set.
 
     Args:
       spec: of the checkpoint, as `checkpoint.load` takes it.
       path: of the prepared set.
       split: as `splits.by_split` takes it; None: every clip.
+      resamples: of the intervals; 0: none.
+
+    Returns:
+      "dataset", "split", "step" and `score`'s metrics; with resamples, also their
+      "intervals", how many "resamples", and of how many "resampled_groups".
 
     Raises:
-      ValueError: if checkpoint and set do not exist or have other labels.
+      ValueError: if checkpoint and set do not exist or have other labels, or on too few
+        resamples.
     """
+    if resamples:
+        check_resamples(resamples)
     weights, card, step = load(spec)
     data = PreparedSet(path)
     if card.labels != list(data.label_names):
@@ -141,4 +204,13 @@ def evaluate_checkpoint(
     mesh = data_mesh()
     check_batch_size(batch_size, mesh)
     evaluator = Evaluator(model, mesh, batch_size=batch_size)
-    return {"step": step} | score(data, *evaluator.logits(weights, data, rows))
+    rows, logits = evaluator.logits(weights, data, rows)
+    about = {"dataset": data.manifest["dataset"], "split": split or "all", "step": step}
+    result = about | score(data, rows, logits)
+    if resamples:
+        result |= {
+            "intervals": intervals(data, rows, logits, resamples=resamples),
+            "resamples": resamples,
+            "resampled_groups": len(np.unique(_groups(data, rows))),
+        }
+    return result

@@ -1,62 +1,100 @@
 """Metrics of whole evaluations, on the host, by scikit-learn.
 
-Each function takes scores "n k" and labels "n k" (multi-hot or one-hot) and returns a
-flat dict; what was averaged over is reported beside it.
+Each function takes logits "n k" (what the model returns, before softmax or sigmoid) and
+labels "n k" (multi-hot or one-hot) and returns a flat dict; what was averaged over is
+reported beside it. A metric that the clips leave undefined, such as specificity without
+a normal clip, is not in the dict: no value stands for it.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
+from scipy.special import softmax
 from scipy.stats import norm
 from sklearn import metrics as sk
 
-# What a run can be selected by.
-NAMES = {
-    True: ("mAP", "AUC", "d_prime"),
-    False: ("accuracy", "precision", "recall", "F1"),
-}
+from aemjax.data.prepared import PreparedSet
 
-Scores = Float[np.ndarray, "n k"]
+# What a run can be selected by: higher is better. log_loss is measured beside them.
+MULTI_LABEL = ("mAP", "AUC", "d_prime")
+SINGLE_LABEL = ("accuracy", "precision", "recall", "F1")
+OF_NORMAL_CLASS = ("Se", "Sp", "AS", "HS")
+OF_POSITIVE_CLASS = ("positive_precision", "positive_recall", "positive_F1")
+# Reported beside the metrics; no metrics themselves.
+COUNTS = ("classes", "clips")
+
+Matrix = Float[np.ndarray, "n k"]
+Metrics = dict[str, int | float]
 
 
-def multi_label_metrics(scores: Scores, labels: Scores) -> dict[str, int | float]:
+def names(data: PreparedSet) -> tuple[str, ...]:
+    """The metrics that a run on this set can be selected by; higher is better."""
+    if data.multi_label:
+        return MULTI_LABEL
+    found = SINGLE_LABEL
+    if data.manifest["normal_class"] is not None:
+        found += OF_NORMAL_CLASS
+    if data.manifest["positive_class"] is not None:
+        found += OF_POSITIVE_CLASS
+    return found
+
+
+def check_name(name: str, data: PreparedSet) -> None:
+    """Refuses to select by a metric that the set does not have.
+
+    Raises:
+      ValueError: naming those it has.
+    """
+    if name not in (known := names(data)):
+        kind = "multi-label" if data.multi_label else "single-label"
+        raise ValueError(
+            f"checkpoint.metric is {name!r}; a {kind} set as {data.path} can be "
+            f"selected by {list(known)}"
+        )
+
+
+def multi_label_metrics(logits: Matrix, labels: Matrix) -> Metrics:
     """mAP, macro AUC and d' = sqrt(2) * Phi^-1(AUC) (Gemmeke et al., ICASSP 2017).
 
     Classes without a positive (for AUC: or without a negative) are left out of the
-    means; "classes" and "clips" say what the mAP is over.
+    means; "classes" and "clips" say what the mAP is over. Where no class has both,
+    there is neither AUC nor d'.
 
     Raises:
-      ValueError: if no class has a positive clip, or a score is not finite.
+      ValueError: if no class has a positive clip, or a logit is not finite.
     """
-    _check(scores, labels)
+    _check(logits, labels)
     positives = labels.sum(axis=0)
     present = positives > 0
     if not present.any():
         raise ValueError(f"none of {labels.shape[1]} classes has a positive clip")
     precision = sk.average_precision_score(
-        labels[:, present], scores[:, present], average=None
+        *_columns(present, labels, logits), average=None
     )
-    both = present & (positives < len(labels))
-    auc = np.nan
-    if both.any():
-        auc = sk.roc_auc_score(labels[:, both], scores[:, both], average="macro")
-    # An AUC of 1 would make d' infinite; a clip's worth of doubt keeps it a number.
-    bound = 1 / (2 * len(labels))
-    return {
+    result = {
         "mAP": float(np.mean(precision)),
-        "AUC": float(auc),
-        "d_prime": float(np.sqrt(2) * norm.ppf(np.clip(auc, bound, 1 - bound))),
         "classes": int(present.sum()),
         "clips": len(labels),
     }
+    both = present & (positives < len(labels))
+    if both.any():
+        auc = sk.roc_auc_score(*_columns(both, labels, logits), average="macro")
+        # An AUC of 1 would make d' infinite; a clip's worth of doubt keeps it a number.
+        bound = 1 / (2 * len(labels))
+        d_prime = np.sqrt(2) * norm.ppf(np.clip(auc, bound, 1 - bound))
+        result |= {"AUC": float(auc), "d_prime": float(d_prime)}
+    return result
 
 
-def single_label_metrics(scores: Scores, labels: Scores) -> dict[str, int | float]:
-    """Accuracy, and precision, recall and F1 as macro means over the classes present.
+def single_label_metrics(logits: Matrix, labels: Matrix) -> Metrics:
+    """Accuracy, log loss, and precision, recall and F1 as means over the classes present.
+
+    A class that is never predicted has precision 0. log_loss is the mean of -ln p of
+    the true class, p = softmax of the logits, no less than float64's epsilon.
 
     Raises:
-      ValueError: if a clip has not exactly one class, or a score is not finite.
+      ValueError: if a clip has not exactly one class, or a logit is not finite.
     """
-    truth, guess = _classes(scores, labels)
+    truth, guess = _classes(logits, labels)
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
         truth, guess, labels=np.unique(truth), average="macro", zero_division=0
     )
@@ -65,42 +103,112 @@ def single_label_metrics(scores: Scores, labels: Scores) -> dict[str, int | floa
         "precision": float(precision),
         "recall": float(recall),
         "F1": float(f1),
+        "log_loss": _log_loss(logits, truth),
         "clips": len(labels),
     }
 
 
-def check_name(name: str, *, multi_label: bool) -> None:
-    """Refuses to select by a metric that the labels do not have.
+def sensitivity_specificity(logits: Matrix, labels: Matrix, *, normal: int) -> Metrics:
+    """Se, Sp, AS and HS of lung sounds (ICBHI 2017 challenge; Galindo-Meza 2021, ch. 6).
+
+    Se = abnormal clips given their own class / abnormal clips: crackles taken for
+    wheezes are no hit. Sp = normal clips given normal / normal clips. AS is the
+    arithmetic mean of both, HS the harmonic one. Without abnormal clips there is Sp
+    alone, without normal ones Se alone.
+
+    Args:
+      normal: number of the normal class; every other one is abnormal.
 
     Raises:
-      ValueError: naming those they have.
+      ValueError: if a clip has not exactly one class, or a logit is not finite.
     """
-    if name not in NAMES[multi_label]:
-        kind = "multi-label" if multi_label else "single-label"
-        raise ValueError(
-            f"checkpoint.metric is {name!r}; a {kind} set has {NAMES[multi_label]}"
-        )
+    truth, guess = _classes(logits, labels)
+    hit, is_normal = truth == guess, truth == normal
+    result = {
+        name: float(np.mean(hit[rows]))
+        for name, rows in (("Se", ~is_normal), ("Sp", is_normal))
+        if rows.any()
+    }
+    if len(result) == 2:
+        result["AS"] = (result["Se"] + result["Sp"]) / 2
+        result["HS"] = harmonic_mean(result["Se"], result["Sp"])
+    return result
 
 
-def confusion_matrix(scores: Scores, labels: Scores) -> list[list[int]]:
-    """Clips by true class (row) and highest score (column)."""
-    truth, guess = _classes(scores, labels)
-    names = range(labels.shape[1])
-    return sk.confusion_matrix(truth, guess, labels=names).tolist()
+def positive_class_metrics(logits: Matrix, labels: Matrix, *, positive: int) -> Metrics:
+    """Precision, recall and F1 of one class; none where it has no clip.
+
+    Args:
+      positive: number of the class. Never predicted, it has precision 0.
+
+    Raises:
+      ValueError: if a clip has not exactly one class, or a logit is not finite.
+    """
+    truth, guess = _classes(logits, labels)
+    if not (truth == positive).any():
+        return {}
+    values = sk.precision_recall_fscore_support(
+        truth == positive, guess == positive, average="binary", zero_division=0
+    )[:3]
+    return dict(zip(OF_POSITIVE_CLASS, map(float, values), strict=True))
 
 
-def _classes(scores: Scores, labels: Scores) -> tuple[np.ndarray, np.ndarray]:
-    _check(scores, labels)
+def device_metrics(
+    logits: Matrix, labels: Matrix, devices: Shaped[np.ndarray, "n"]
+) -> Metrics:
+    """Accuracy and log loss by recording device, as "accuracy/a" and "log_loss/a".
+
+    Args:
+      devices: of each clip; "" where unknown. With fewer than two known ones the dict
+        is empty.
+
+    Raises:
+      ValueError: if a clip has not exactly one class, or a logit is not finite.
+    """
+    truth, guess = _classes(logits, labels)
+    known = sorted(set(devices.tolist()) - {""})
+    result = {}
+    for device in known if len(known) > 1 else ():
+        rows = devices == device
+        result[f"accuracy/{device}"] = float(np.mean(truth[rows] == guess[rows]))
+        result[f"log_loss/{device}"] = _log_loss(logits[rows], truth[rows])
+    return result
+
+
+def harmonic_mean(a: int | float, b: int | float) -> float:
+    """2ab / (a + b), 0 of two zeros: HS of Se and Sp, F1 of precision and recall."""
+    return 2 * a * b / (a + b) if a + b else 0.0
+
+
+def confusion_matrix(logits: Matrix, labels: Matrix) -> list[list[int]]:
+    """Clips by true class (row) and highest logit (column)."""
+    truth, guess = _classes(logits, labels)
+    return sk.confusion_matrix(truth, guess, labels=range(labels.shape[1])).tolist()
+
+
+def _columns(chosen: np.ndarray, *arrays: Matrix) -> list[np.ndarray]:
+    # Not x[:, chosen]: that lies by column, which scikit-learn copies whole for every
+    # class (AudioSet's evaluation set: 84 s, not 5).
+    return [np.compress(chosen, x, axis=1) for x in arrays]
+
+
+def _log_loss(logits: Matrix, truth: np.ndarray) -> float:
+    probabilities = softmax(logits.astype(np.float64), axis=1)
+    return float(sk.log_loss(truth, probabilities, labels=range(logits.shape[1])))
+
+
+def _classes(logits: Matrix, labels: Matrix) -> tuple[np.ndarray, np.ndarray]:
+    _check(logits, labels)
     if not (labels.sum(axis=1) == 1).all():
         raise ValueError("a clip has several classes, or none; use a multi-label set")
-    return labels.argmax(axis=1), scores.argmax(axis=1)
+    return labels.argmax(axis=1), logits.argmax(axis=1)
 
 
-def _check(scores: Scores, labels: Scores) -> None:
-    if scores.shape != labels.shape or not len(scores):
-        raise ValueError(f"scores {scores.shape} and labels {labels.shape} do not fit")
-    if not np.isfinite(scores).all():
+def _check(logits: Matrix, labels: Matrix) -> None:
+    if logits.shape != labels.shape or not len(logits):
+        raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit")
+    if not np.isfinite(logits).all():
         raise ValueError(
-            f"{np.sum(~np.isfinite(scores))} of {scores.size} scores are not finite; "
+            f"{np.sum(~np.isfinite(logits))} of {logits.size} logits are not finite; "
             "the model has diverged"
         )

@@ -21,5 +21,5 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
     if variant == "pretrained":
         c.optimizer.lr_fraction = 1.0
     c.train.update(batch_size=32, epochs=10.0, log_every_steps=20)
-    c.eval.update(batch_size=16, every_epochs=5.0)
+    c.eval.update(batch_size=16, every_epochs=5.0, resamples=100)
     return c

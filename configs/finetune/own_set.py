@@ -85,7 +85,7 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
         {
             "batch_size": 64,
             "every_epochs": 1.0,
-            "resamples": 1000,  # of the bootstrap intervals at the end
+            "resamples": 1000,  # of the bootstrap intervals at the end; 0: none
         }
     )
     c.checkpoint = ConfigDict(

@@ -4,6 +4,8 @@ import functools
 import importlib
 import inspect
 import json
+import operator
+import re
 
 import jax
 import jax.numpy as jnp
@@ -13,18 +15,61 @@ import finetune.train
 import pretrain.train
 from aemjax import models
 from aemjax.audio.augment import Augment
+from aemjax.data.prepare import prepare
+from aemjax.data.synthetic import synthesize
 from aemjax.train import losses, optimizer
 from aemjax.train.state import TrainState
 from aemjax.train.step import train_step
 from tests.jobs import ROOT
 
-VARIANTS = {"esc50": ("pretrained", "scratch"), "demo": ("pretrained", "scratch")}
+
+def _variants(job, name):
+    module = importlib.import_module(f"configs.{job}.{name}")
+    return getattr(module, "VARIANTS", (None,))
+
 
 EXPERIMENTS = [
     (path.parent.name, path.stem, variant)
     for path in sorted((ROOT / "configs").glob("*/*.py"))
-    for variant in (VARIANTS[path.stem] if path.parent.name == "finetune" else (None,))
+    for variant in _variants(path.parent.name, path.stem)
 ]
+
+# Small twins, by the dataset that an experiment is for.
+TWINS = {
+    "dcase2013": {"clips": 100, "seconds": 0.5},
+    "icbhi2017": {"clips": 60, "seconds": 0.6},
+    "tau2020": {"clips": 80, "seconds": 0.5},
+    "urbansound8k": {"clips": 100, "seconds": 0.5},
+    "covid19sounds": {"clips": 120, "seconds": 0.5},
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, esc50):
+    """(name of a finetuning config, variant) -> the prepared set it is for."""
+    folder = tmp_path_factory.mktemp("sets")
+
+    @functools.cache
+    def of_dataset(name):
+        if name.startswith("esc50"):
+            return esc50
+        twin = name.partition("_")[0]
+        if not (folder / twin).exists():
+            synthesize(twin, folder / twin, **TWINS[twin])
+        prepare(name, folder / twin, folder / f"{name}.set")
+        return folder / f"{name}.set"
+
+    def of_config(name, variant):
+        datasets = {
+            "covid19": f"covid19sounds_{variant}",
+            "dcase2021_1a": "tau2020",
+            "icbhi": "icbhi2017",
+            "urbansound8k": "urbansound8k",
+        }
+        in_variant = "dcase2013" if "dcase2013" in variant else "esc50"
+        return of_dataset(datasets.get(name, in_variant))
+
+    return of_config
 
 
 def get_config(job, name, variant):
@@ -38,6 +83,11 @@ def get_config(job, name, variant):
 @pytest.mark.parametrize(("job", "name", "variant"), EXPERIMENTS)
 def test_traces_at_full_size(job, name, variant):
     config = get_config(job, name, variant)
+    if not config.model.num_classes:
+        config.model.num_classes = 7
+    loss = config.loss.to_dict()
+    if loss.get("alpha") == ():
+        loss["alpha"] = (0.5,) * config.model.num_classes
     model = models.create(**config.model)
     fraction = config.optimizer.get("lr_fraction", 1.0)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 1600))))
@@ -57,7 +107,7 @@ def test_traces_at_full_size(job, name, variant):
         model=model,
         tx=tx,
         augment=Augment(**augment),
-        loss_fn=losses.get(config.loss.name, multi_label=False),
+        loss_fn=losses.get(loss.pop("name"), multi_label=False, **loss),
         seed=config.seed,
     )
     rows, samples = config.train.batch_size, round(config.data.crop_s * 16_000)
@@ -82,35 +132,120 @@ def test_traces_at_full_size(job, name, variant):
 
 @pytest.mark.parametrize(("job", "name", "variant"), EXPERIMENTS)
 def test_runs_on_a_tiny_model(
-    job, name, variant, tmp_path, audioset, esc50, pretrained
+    job, name, variant, tmp_path, audioset, esc50, prepared, pretrained
 ):
     config = get_config(job, name, variant)
-    train = {"pretrain": pretrain.train.train, "finetune": finetune.train.train}[job]
-    on_audioset = config.loss.name == "bce"
     with config.unlocked():
-        config.model.update(
-            name="tests.tiny:Backbone",
-            frontend="llf1",
-            width=1.0,
-            num_classes=12 if on_audioset else 10,
-        )
-        config.data.update(
-            path=str(audioset if on_audioset else esc50), crop_s=0.25, threads=1
-        )
-        if job == "pretrain" and not on_audioset:
-            config.data.update(train="full:1,2", eval="full:3")
-        if job == "finetune":
-            config.data.fold = 1
-            config.init_from = str(pretrained) if variant == "pretrained" else ""
+        config.model.update(name="tests.tiny:Backbone", frontend="llf1", width=1.0)
+        config.data.update(crop_s=0.25, threads=1)
         config.train.update(batch_size=16, epochs=0.4)
         config.eval.update(batch_size=16)
+        if job == "finetune":
+            config.model.num_classes = 0
+            config.data.update(path=str(prepared(name, variant)), fold=1)
+            config.eval.resamples = 40
+            if config.optimizer.lr_fraction < 1:
+                config.init_from = str(pretrained)
+        elif config.loss.name == "bce":
+            config.model.num_classes = 12
+            config.data.path = str(audioset)
+        else:
+            config.model.num_classes = 10
+            config.data.update(path=str(esc50), train="full:1,2", eval="full:3")
+    train = {"pretrain": pretrain.train.train, "finetune": finetune.train.train}[job]
     results = train(config, tmp_path / "run")
-    run = (
-        results["runs"][0]["last"]["metrics"] if job == "finetune" else results["last"]
-    )
-    assert 0 <= run[config.checkpoint.metric] <= 1
+    last = results["last"]
+    if job == "finetune":
+        (run,) = results["runs"]
+        last = run["last"]["metrics"]
+        low, high = run["last"]["intervals"]["accuracy"]
+        assert 0 <= low <= last["accuracy"] <= high <= 1
+    assert 0 <= last[config.checkpoint.metric] <= 1
 
 
-def test_an_unknown_variant_lists_the_known_ones():
-    with pytest.raises(ValueError, match="unknown variant 'frozen'; known: pretrained"):
-        importlib.import_module("configs.finetune.esc50").get_config("frozen")
+@pytest.mark.parametrize(
+    "name", ["esc50", "llf_study", "transfer_study", "icbhi", "covid19"]
+)
+def test_an_unknown_variant_lists_the_known_ones(name):
+    module = importlib.import_module(f"configs.finetune.{name}")
+    known = re.escape(", ".join(module.VARIANTS))
+    with pytest.raises(ValueError, match=f"unknown variant 'frozen'; known: {known}"):
+        module.get_config("frozen")
+
+
+# (config, variant) -> published values, as Galindo-Meza 2021 prints them.
+PUBLISHED = {
+    ("icbhi", "official"): {
+        "optimizer.learning_rate": 1e-3,
+        "optimizer.weight_decay": 2e-4,
+        "optimizer.lr_fraction": 0.6,
+        "train.batch_size": 64,
+        "train.epochs": 350,
+        "augment.mixup_start_fraction": 0.1,
+        "loss.gamma": 0.5,
+        "loss.alpha": (0.4272, 0.7636, 0.8609, 0.9483),
+    },
+    ("icbhi", "custom"): {"optimizer.lr_fraction": 0.1, "data.protocol": "draws"},
+    ("covid19", "task1"): {
+        "optimizer.learning_rate": 1e-3,
+        "optimizer.weight_decay": 1e-8,
+        "optimizer.lr_fraction": 0.8,
+        "model.dropout": 0.2,
+        "train.batch_size": 32,
+        "train.epochs": 400,
+        "augment.mixup_start_fraction": 0.05,
+        "loss.alpha": (0.68, 0.32),
+    },
+    ("covid19", "task2"): {
+        "optimizer.learning_rate": 1e-3,
+        "optimizer.lr_fraction": 0.6,
+        "model.dropout": 0.2,
+        "loss.alpha": (0.37, 0.63),
+    },
+    ("covid19", "task3"): {
+        "optimizer.learning_rate": 1e-6,
+        "optimizer.lr_fraction": 0.9,
+        "model.dropout": 0.9,
+        "loss.alpha": (0.27, 0.73),
+    },
+    ("llf_study", "dcase2013-aemnet-llf2"): {
+        "optimizer.learning_rate": 1e-3,
+        "optimizer.weight_decay": 2e-4,
+        "train.batch_size": 128,
+        "train.epochs": 600,
+        "model.width": 1.0,
+        "model.frontend": "llf2",
+        "augment.mixup_alpha": 0.1,
+        "augment.mixup_start_fraction": 0.05,
+    },
+    ("transfer_study", "esc50-aemnet_dw-pretrained"): {
+        "model.width": 2.0,
+        "model.frontend": "llf1",
+        "data.folds": 5,
+    },
+}
+
+
+@pytest.mark.parametrize(("experiment", "values"), PUBLISHED.items())
+def test_the_published_values(experiment, values):
+    config = get_config("finetune", *experiment)
+    found = {key: operator.attrgetter(key)(config) for key in values}
+    for key, value in values.items():
+        assert found[key] == (value if isinstance(value, str) else pytest.approx(value))
+
+
+# (config, variant) -> trainable parameters.
+COUNTS = {
+    ("dcase2021_1a", "pretrained"): 319_093,
+    ("icbhi", "official"): 11_475_844,
+    ("covid19", "task1"): 11_473_282,
+    ("transfer_study", "esc50-aemresnet-pretrained"): 11_499_442,
+    ("transfer_study", "esc50-aemnet-pretrained"): 14_158_514,
+    ("transfer_study", "esc50-aemnet_dw-pretrained"): 2_722_429,
+}
+
+
+@pytest.mark.parametrize(("experiment", "count"), COUNTS.items())
+def test_the_published_parameter_counts(experiment, count):
+    model = models.create(**get_config("finetune", *experiment).model)
+    assert models.summarize(model, n_samples=16_000).parameters == count

@@ -39,6 +39,18 @@ def table():
 
 
 @pytest.fixture(scope="session")
+def edit():
+    """(path, old, new): replaces a text of a file, which must be there."""
+
+    def replace(path, old, new):
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    return replace
+
+
+@pytest.fixture(scope="session")
 def esc50_at(save, table):
     """folder -> the same, as ESC-50: three classes, one not of ESC-10, five folds."""
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from aemjax.data import pipeline
-from aemjax.data.pipeline import RandomCrop, eval_batches, random_crop, train_batches
+from aemjax.data.pipeline import CropBatches, eval_batches, read_crop, train_batches
 from aemjax.data.prepared import PreparedSet
+from aemjax.data.shard_reader import ShardReader
 
 ROWS = np.array([r for r in range(24) if r % 6 != 5])  # 20 of the 24
 STEPS = 10  # of 8: four epochs
@@ -143,13 +144,44 @@ def test_a_short_clip_is_looped(ramps, where):
     assert len(set(starts)) > 20
 
 
-def test_random_crop_at_the_edges():
-    audio = np.arange(10, dtype=np.int16)
-    rng = np.random.default_rng(0)
-    np.testing.assert_array_equal(random_crop(audio, 10, rng), audio)
-    assert {int(random_crop(audio, 9, rng)[0]) for _ in range(50)} == {0, 1}
-    looped = {int(random_crop(audio, 11, rng)[0]) for _ in range(200)}
-    assert looped == set(range(10))
+@pytest.mark.parametrize("change, draws", [(0, 1), (-1, 2), (1, 800), (-799, 800)])
+def test_a_crop_starts_anywhere_that_it_fits(ramps, where, change, draws):
+    """The lowest and the highest draw are the first and the last of equal shares."""
+    row = int(ramps.n_samples.argmin())
+    assert ramps.n_samples[row] == 800
+    out = np.empty(800 + change, np.int16)
+    for part in range(draws):
+        for draw in (-(-(part << 32) // draws), -(-(part + 1 << 32) // draws) - 1):
+            read_crop(ramps, row, draw, out)
+            assert where(out[:1]) == (row, part)
+
+
+def test_draws_are_uniform_and_of_their_own():
+    draws = np.array(
+        [
+            pipeline._rng(seed, stream, number).random()
+            for seed in range(10)
+            for stream in ("order", "crop")
+            for number in range(50)
+        ]
+    )
+    assert len(set(draws)) == 1000
+    assert abs(draws.mean() - 0.5) < 3 * np.sqrt(1 / 12 / 1000)
+
+
+@pytest.mark.parametrize("crop_samples", [500, 5000])
+def test_records_are_read_whole_once(ramps, crop_samples, monkeypatch):
+    data, whole = PreparedSet(ramps.path), []
+    read = ShardReader.__getitem__
+    monkeypatch.setattr(
+        ShardReader,
+        "__getitem__",
+        lambda self, row: whole.append(row) or read(self, row),
+    )
+    batches = train(data, crop_samples=crop_samples)  # four epochs, of 20
+    assert set(whole) == set(ROWS)
+    assert len(whole) == (20 if crop_samples == 500 else 80)  # a looped clip needs all
+    assert_equal(batches, train(PreparedSet(ramps.path), crop_samples=crop_samples))
 
 
 @pytest.mark.parametrize("batches", [train, evaluate])
@@ -292,10 +324,10 @@ def test_damaged_records_replaced_alike_by_all_processes(damage):
 
 
 def test_damaged_records_are_counted_once(damage, caplog):
-    crop = RandomCrop(damage(1, 2), ROWS, CROP)
-    for position in [*range(20), *range(20)]:
-        crop.random_map(position, np.random.default_rng(0))
-    assert crop.damaged == {1, 2}
+    batches = CropBatches(damage(1, 2), ROWS, batch_size=20, crop_samples=CROP, seed=3)
+    for step in range(3):
+        batches.read(step)
+    assert batches.damaged == {1, 2}
     assert len(caplog.records) == 2
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
+from aemjax.data.records import FORMAT_VERSION
 
 
 @pytest.fixture
@@ -34,6 +35,42 @@ def test_a_set_is_opened(ramps):
     assert (ramps.mean.dtype, ramps.std.dtype) == (np.float32, np.float32)
     for row in range(len(ramps)):
         assert ramps.read_audio(row).shape == (ramps.n_samples[row],)
+
+
+def test_the_columns_of_an_index(ramps):
+    table = pq.read_table(ramps.path / "index.parquet")
+    data = PreparedSet(ramps.path)
+    for name in ("id", "split", "group", "device", "digest", "source", "fold"):
+        assert name not in vars(data)  # not read before it is wanted
+        assert getattr(data, name).tolist() == table[name].to_pylist()
+        assert name in vars(data)
+    assert (data.id.dtype.kind, data.fold.dtype) == ("U", np.int32)
+    for name in ("clipped_samples", "source_rate", "n_samples", "mean", "std"):
+        assert getattr(data, name).tolist() == table[name].to_pylist()
+
+
+@pytest.mark.parametrize("start, n_samples", [(0, 800), (0, 799), (1, 799), (333, 1)])
+def test_samples_are_read_into_an_array(ramps, start, n_samples):
+    data = PreparedSet(ramps.path)
+    for row in range(len(data)):
+        found = np.zeros((3, 3, n_samples), np.int16)
+        for i in range(3):  # the record first, then the samples where they lie
+            data.read_into(row, start, found[i, 1])
+        expected = ramps.read_audio(row)[start : start + n_samples]
+        np.testing.assert_array_equal(found[:, 1], [expected] * 3)
+        assert not found[:, ::2].any()
+
+
+def test_a_shard_cut_off_while_it_is_read(copy):
+    data, out = PreparedSet(copy), np.empty(100, np.int16)
+    for row in range(len(data)):
+        data.read_into(row, 0, out)
+        data.read_into(row, 0, out)
+    for path in copy.glob("*.array_record-*"):
+        path.write_bytes(b"")
+    name = re.escape(f"record 3 ({data.id[3]}) cannot be read: the shard ends early; ")
+    with pytest.raises(ValueError, match=name + "prepare the set again"):
+        data.read_into(3, 0, out)
 
 
 def test_labels_multi_hot(ramps):
@@ -67,12 +104,11 @@ def test_an_unreadable_manifest(copy):
         PreparedSet(copy)
 
 
-@pytest.mark.parametrize("version", [0, 2, None])
+@pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1, None])
 def test_another_format(copy, version):
     change_manifest(copy, format_version=version)
-    with pytest.raises(
-        ValueError, match=f"set has format {version}, this version reads 1; prepare it"
-    ):
+    known = f"this version reads {FORMAT_VERSION}; prepare it"
+    with pytest.raises(ValueError, match=f"set has format {version}, {known}"):
         PreparedSet(copy)
 
 
@@ -137,8 +173,12 @@ def test_a_damaged_record(copy, ramps):
     path.write_bytes(content.replace(samples, b"\0" * len(samples)))
     data = PreparedSet(copy)
     name = re.escape(f"record 3 ({ramps.id[3]}) cannot be read: ")
-    with pytest.raises(ValueError, match=name + ".*; prepare the set again"):
-        data.read_audio(3)
+    out = np.empty(100, np.int16)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=name + ".*; prepare the set again"):
+            data.read_audio(3)
+        with pytest.raises(ValueError, match=name + ".*; prepare the set again"):
+            data.read_into(3, 0, out)
     np.testing.assert_array_equal(data.read_audio(4), ramps.read_audio(4))
 
 
@@ -148,12 +188,15 @@ def test_records_of_another_set(copy, set_of):
     other = copy.with_name("other")
     shutil.copytree(small, other)
     index = pq.read_table(other / "index.parquet")
-    index = index.set_column(5, "n_samples", [[161] * 4])
+    column = index.column_names.index("n_samples")
+    index = index.set_column(column, "n_samples", [[161] * 4])
     pq.write_table(index, other / "index.parquet")
-    with pytest.raises(
-        ValueError, match="cannot be read: 160 samples, not 161; prepare"
-    ):
-        PreparedSet(other).read_audio(0)
+    data, out = PreparedSet(other), np.empty(100, np.int16)
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match="cannot be read: 160 samples, not 161; prepare"
+        ):
+            data.read_into(0, 0, out)
 
 
 def test_fingerprint_changes_with_content(tmp_path, save):

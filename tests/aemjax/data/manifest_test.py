@@ -1,0 +1,114 @@
+"""What a set of one's own lists, and what is said of malformed ones."""
+
+import shutil
+
+import pytest
+
+from aemjax.data import manifest
+from aemjax.data.clips import Clip
+
+
+def test_manifest_with_path_and_label(tmp_path, table):
+    (tmp_path / "a.wav").touch()
+    path = table(
+        tmp_path / "set.csv", ("path", "label"), [("a.wav", "dog"), ("b.wav", "cat")]
+    )
+    listing = manifest.read(path)
+    assert listing.label_names == ("cat", "dog")
+    assert listing.clips == (
+        Clip(id="a.wav", source=str(tmp_path / "a.wav"), labels=(1,)),
+        Clip(id="b.wav", source=None, labels=(0,)),  # it does not exist
+    )
+    assert manifest.read(tmp_path) == listing
+
+
+def test_manifest_with_every_column(tmp_path, table):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.wav").touch()
+    table(
+        tmp_path / "set.csv",
+        ("split", "fold", "group", "start_s", "end_s", "label", "path"),
+        [
+            ("train", "2", "anna", "0.5", "1.25", "dog; cat", "in/a.wav"),
+            ("", "3.0", "", "", "2", "cat;cat;", "in/a.wav"),
+        ],
+    )
+    source = str(tmp_path / "in" / "a.wav")
+    assert manifest.read(tmp_path).clips == (
+        Clip("in/a.wav@0.5-1.25", source, (0, 1), "train", 2, "anna", "", 0.5, 1.25),
+        Clip("in/a.wav@None-2.0", source, (0,), "full", 3, "", "", None, 2.0),
+    )
+
+
+@pytest.mark.parametrize(
+    "columns, row, message",
+    [
+        (("path", "class"), ("a", "dog"), r"set.csv lacks the columns \['label'\]; it"),
+        (("path", "label"), ("a", " ; "), "set.csv:2: no label for 'a'"),
+        (("path", "label"), ("a",), r"set.csv:2: no fields \['label'\]"),
+        (
+            ("path", "label", "fold"),
+            ("a", "b", "one"),
+            "csv:2: fold is 'one', not a num",
+        ),
+        (
+            ("path", "label", "fold"),
+            ("a", "b", "1.5"),
+            "2: fold is '1.5', expected a who",
+        ),
+        (("path", "label", "fold"), ("a", "b", "nan"), "2: fold is 'nan', expected a"),
+        (("path", "label", "start_s"), ("a", "b", "1:20"), "2: start_s is '1:20', not"),
+        (
+            ("path", "label", "end_s"),
+            ("a", "b", "-1"),
+            "2: end_s is -1.0, expected sec",
+        ),
+        (
+            ("path", "label", "end_s"),
+            ("a", "b", "nan"),
+            "2: end_s is nan, expected sec",
+        ),
+        (("path", "label", "split"), ("a", "b", "x/y"), "2: split is 'x/y', expected"),
+    ],
+)
+def test_manifest_malformed(tmp_path, table, columns, row, message):
+    table(tmp_path / "set.csv", columns, [row])
+    with pytest.raises(ValueError, match=message):
+        manifest.read(tmp_path)
+
+
+def test_manifest_without_rows(tmp_path, table):
+    table(tmp_path / "set.csv", ("path", "label"), [])
+    with pytest.raises(ValueError, match="set.csv lists no clips"):
+        manifest.read(tmp_path)
+
+
+def test_manifest_with_two_tables(tmp_path, table):
+    for name in ("train.csv", "test.csv"):
+        table(tmp_path / name, ("path", "label"), [("a.wav", "dog")])
+    with pytest.raises(ValueError, match=r"\['test.csv', 'train.csv'\]; name the one"):
+        manifest.read(tmp_path)
+    assert len(manifest.read(tmp_path / "test.csv").clips) == 1
+
+
+def test_folder_per_class(tmp_path):
+    for name in (
+        "dog/b.wav",
+        "dog/deep/a.FLAC",
+        "cat/a.wav",
+        ".git/a.wav",
+        "dog/a.txt",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    listing = manifest.read(tmp_path)
+    assert listing.label_names == ("cat", "dog")
+    assert {clip.id: clip.labels for clip in listing.clips} == {
+        "cat/a.wav": (0,),
+        "dog/b.wav": (1,),
+        "dog/deep/a.FLAC": (1,),
+    }
+    shutil.rmtree(tmp_path / "dog")
+    shutil.rmtree(tmp_path / "cat")
+    with pytest.raises(ValueError, match="holds neither a csv with path,label nor"):
+        manifest.read(tmp_path)

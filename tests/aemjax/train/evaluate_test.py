@@ -1,0 +1,135 @@
+import json
+
+import numpy as np
+import pytest
+
+from aemjax import cli
+from aemjax.data.prepared import PreparedSet
+from aemjax.train import evaluate, metrics
+from aemjax.train.intervals import bootstrap
+
+
+class Set(PreparedSet):
+    """A set of labels alone."""
+
+    def __init__(self, labels, *, normal=None, positive=None, device="", group=""):
+        self.labels = np.asarray(labels, np.float32)
+        n, k = self.labels.shape
+        self.multi_label = bool((self.labels.sum(axis=1) > 1).any())
+        self.label_names = tuple("abcdef"[:k])
+        self.manifest = {"normal_class": normal, "positive_class": positive}
+        self.id = np.array([f"clip{i}" for i in range(n)])
+        self.device = np.broadcast_to(np.asarray(device, dtype=str), n)
+        self.group = np.broadcast_to(np.asarray(group, dtype=str), n)
+
+    def labels_multi_hot(self, rows):
+        return self.labels[rows]
+
+
+@pytest.fixture
+def labels():
+    return np.eye(3)[np.arange(60) % 3]
+
+
+@pytest.fixture
+def logits():
+    rng = np.random.default_rng(0)
+    return (np.eye(3)[np.arange(60) % 3] + rng.normal(size=(60, 3))).astype(np.float32)
+
+
+def test_a_set_is_scored_by_all_that_fits_it(labels, logits):
+    device = np.array(["x", "y"])[np.arange(60) // 30]
+    data = Set(labels, normal="b", positive="c", device=device)
+    rows = np.arange(60)[::-1]
+    found = evaluate.score(data, rows, logits[::-1])
+    expected = metrics.single_label_metrics(logits, data.labels)
+    expected |= metrics.sensitivity_specificity(logits, data.labels, normal=1)
+    expected |= metrics.positive_class_metrics(logits, data.labels, positive=2)
+    expected |= metrics.device_metrics(logits, data.labels, device)
+    assert len(expected) == 6 + 4 + 3 + 2 * 2
+    assert found == pytest.approx(expected)
+
+
+def test_a_plain_set_has_no_more_than_the_basic_metrics(labels, logits):
+    found = evaluate.score(Set(labels), np.arange(60), logits)
+    names = {"accuracy", "precision", "recall", "F1", "log_loss", "clips"}
+    assert set(found) == names
+
+
+def test_rows_without_a_normal_clip_still_have_json(labels, logits):
+    data = Set(labels, normal="a", positive="a")
+    rows = np.flatnonzero(labels[:, 0] == 0)
+    found = evaluate.score(data, rows, logits[rows])
+    assert "Se" in found and not {"Sp", "AS", "HS", "positive_F1"} & set(found)
+    json.dumps(found, allow_nan=False)
+
+
+def test_intervals_are_of_every_metric_but_the_counts(labels, logits):
+    data = Set(labels, normal="b", positive="c")
+    rows = np.arange(60)
+    scored = evaluate.score(data, rows, logits)
+    found = evaluate.intervals(data, rows, logits, resamples=40)
+    assert set(found) == set(scored) - {"clips"}
+    for name, (low, high) in found.items():
+        assert low < scored[name] < high
+    assert found != evaluate.intervals(data, rows, logits, resamples=40, seed=1)
+
+
+def test_intervals_draw_groups_and_a_clip_without_one_alone(labels, logits):
+    group = np.where(np.arange(60) < 30, np.arange(60) // 5, "")
+    rows = np.arange(50)[::-1]
+    own = np.array([f"clip{i}" for i in range(60)])
+    right = logits.argmax(axis=1) == labels.argmax(axis=1)
+    found = evaluate.intervals(
+        Set(labels, group=group), rows, logits[rows], resamples=40, seed=5
+    )
+    expected = bootstrap(
+        lambda drawn: {"accuracy": float(right[rows][drawn].mean())},
+        np.where(group == "", own, group)[rows],
+        resamples=40,
+        seed=5,
+    )
+    assert found["accuracy"] == pytest.approx(expected["accuracy"])
+
+
+def test_intervals_of_several_labels(logits):
+    labels = np.random.default_rng(1).random((60, 3)) < 0.5
+    labels[:, 0] |= ~labels.any(axis=1)
+    data, rows = Set(labels), np.arange(60)
+    found = evaluate.intervals(data, rows, logits, resamples=40)
+    assert set(found) == {"mAP", "AUC", "d_prime"}
+    assert all(low < high for low, high in found.values())
+
+
+def test_a_checkpoint_is_scored_with_intervals(pretrained, audioset, capsys):
+    plain = evaluate.evaluate_checkpoint(str(pretrained), audioset, split="eval")
+    assert (plain["dataset"], plain["split"], plain["clips"]) == (
+        "audioset",
+        "eval",
+        18,
+    )
+    assert not {"intervals", "resamples"} & set(plain)
+    arguments = [str(pretrained), f"--data={audioset}", "--split=eval"]
+    cli.main(["evaluate", *arguments, "--resamples=40"])
+    found = json.loads(capsys.readouterr().out)
+    assert found.pop("resamples") == 40
+    data = PreparedSet(audioset)
+    groups = set(data.group[data.split == "eval"])
+    assert found.pop("resampled_groups") == len(groups) > 1
+    assert set(found.pop("intervals")) == {"mAP", "AUC", "d_prime"}
+    assert found == pytest.approx(plain)
+
+
+def test_too_few_resamples_are_refused_before_anything_is_read():
+    with pytest.raises(ValueError, match="resamples is 10; a 95 % interval needs at"):
+        evaluate.evaluate_checkpoint("nowhere", "nowhere", resamples=10)
+
+
+def test_the_whole_of_the_set_that_was_trained_on_is_refused(pretrained, audioset):
+    with pytest.raises(ValueError, match="was trained on .* name the part .* --split"):
+        evaluate.evaluate_checkpoint(str(pretrained), audioset)
+
+
+def test_a_checkpoint_of_other_labels_is_refused(pretrained, esc50):
+    with pytest.raises(ValueError, match="knows other labels than .* entries differ"):
+        evaluate.evaluate_checkpoint(str(pretrained), esc50, split="full")
