@@ -76,6 +76,13 @@ def prepare(
     if finished.exists():
         raise ValueError(f"{out} exists; remove it, or choose another --out")
     listing = _checked(dataset.read(source), source)
+    for role in ("normal_class", "positive_class"):
+        named = getattr(dataset, role)
+        if named not in (None, *listing.label_names):
+            raise ValueError(
+                f"{role} of the dataset {name!r} is {named!r}; the classes in {source} "
+                f"are {list(listing.label_names)}"
+            )
     absent = [clip for clip in listing.clips if clip.source is None]
     if absent and not allow_missing:
         raise ValueError(

@@ -157,8 +157,8 @@ def check_disjoint(
 
 
 def _shared(values: np.ndarray, train: np.ndarray, evaluated: np.ndarray):
-    shared = np.intersect1d(values[train], values[evaluated])
-    return tuple(shared[shared != ""].tolist())
+    shared = set(values[train].tolist()) & set(values[evaluated].tolist())
+    return tuple(sorted(shared - {""}))
 
 
 def _division(
@@ -192,7 +192,7 @@ def _kfold(data: PreparedSet, order: np.ndarray, protocol: Protocol):
     classes = _classes(data, at_least=protocol.folds)[order]
     kind = StratifiedGroupKFold if protocol.grouped else StratifiedKFold
     drawer = kind(protocol.folds, shuffle=True, random_state=protocol.seed)
-    groups = _groups(data)[order] if protocol.grouped else None
+    groups = _groups(data, protocol.folds)[order] if protocol.grouped else None
     return drawer.split(classes, classes, groups)
 
 
@@ -206,15 +206,22 @@ def _draws(data: PreparedSet, order: np.ndarray, protocol: Protocol):
         )
         yield from drawer.split(classes, classes)
         return
+    groups = _groups(data, share)[order]
     seeds = np.random.SeedSequence(protocol.seed).generate_state(protocol.folds)
     for seed in seeds:
         drawer = StratifiedGroupKFold(share, shuffle=True, random_state=int(seed))
-        yield next(drawer.split(classes, classes, _groups(data)[order]))
+        yield next(drawer.split(classes, classes, groups))
 
 
-def _groups(data: PreparedSet) -> np.ndarray:
-    """A clip without a group is a group of its own."""
-    return np.where(data.group == "", data.id, data.group)
+def _groups(data: PreparedSet, at_least: int) -> np.ndarray:
+    # A clip without a group is a group of its own.
+    groups = np.where(data.group == "", data.id, data.group)
+    if (count := len(np.unique(groups))) < at_least:
+        raise ValueError(
+            f"{data.path} has {count} groups, too few for {at_least} folds with none on "
+            "both sides; ask for fewer, or disregard them with data.grouped=False"
+        )
+    return groups
 
 
 def _classes(data: PreparedSet, *, at_least: int) -> np.ndarray:

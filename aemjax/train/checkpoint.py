@@ -114,7 +114,16 @@ class Checkpoints:
         card: Card,
         metrics: Mapping[str, int | float] | None = None,
     ) -> None:
-        """Saves in the background; call it on every process."""
+        """Saves in the background; call it on every process.
+
+        Raises:
+          ValueError: if there are metrics, and the one to select by is not among them.
+        """
+        if metrics is not None and self._metric not in metrics:
+            raise ValueError(
+                f"checkpoint.metric is {self._metric!r}, which the clips evaluated on "
+                f"leave undefined; defined are {sorted(metrics)}"
+            )
         items = {
             "weights": ocp.args.StandardSave(weights(state)),
             "optimizer": ocp.args.StandardSave(state.opt_state),

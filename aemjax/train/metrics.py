@@ -1,4 +1,4 @@
-"""Metrics of whole evaluations, on the host, by scikit-learn.
+"""Metrics of whole evaluations, on the host.
 
 Each function takes logits "n k" (what the model returns, before softmax or sigmoid) and
 labels "n k" (multi-hot or one-hot) and returns a flat dict; what was averaged over is
@@ -8,7 +8,7 @@ a normal clip, is not in the dict: no value stands for it.
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy.special import softmax
+from scipy.special import log_softmax
 from scipy.stats import norm
 from sklearn import metrics as sk
 
@@ -89,20 +89,19 @@ def single_label_metrics(logits: Matrix, labels: Matrix) -> Metrics:
     """Accuracy, log loss, and precision, recall and F1 as means over the classes present.
 
     A class that is never predicted has precision 0. log_loss is the mean of -ln p of
-    the true class, p = softmax of the logits, no less than float64's epsilon.
+    the true class, p = softmax of the logits.
 
     Raises:
       ValueError: if a clip has not exactly one class, or a logit is not finite.
     """
     truth, guess = _classes(logits, labels)
-    precision, recall, f1, _ = sk.precision_recall_fscore_support(
-        truth, guess, labels=np.unique(truth), average="macro", zero_division=0
-    )
+    present = np.unique(truth)
+    precision, recall, f1 = _precision_recall_f1(truth, guess, labels.shape[1])
     return {
         "accuracy": float(np.mean(truth == guess)),
-        "precision": float(precision),
-        "recall": float(recall),
-        "F1": float(f1),
+        "precision": float(precision[present].mean()),
+        "recall": float(recall[present].mean()),
+        "F1": float(f1[present].mean()),
         "log_loss": _log_loss(logits, truth),
         "clips": len(labels),
     }
@@ -147,10 +146,11 @@ def positive_class_metrics(logits: Matrix, labels: Matrix, *, positive: int) -> 
     truth, guess = _classes(logits, labels)
     if not (truth == positive).any():
         return {}
-    values = sk.precision_recall_fscore_support(
-        truth == positive, guess == positive, average="binary", zero_division=0
-    )[:3]
-    return dict(zip(OF_POSITIVE_CLASS, map(float, values), strict=True))
+    values = _precision_recall_f1(truth, guess, labels.shape[1])
+    return {
+        name: float(of_class[positive])
+        for name, of_class in zip(OF_POSITIVE_CLASS, values, strict=True)
+    }
 
 
 def device_metrics(
@@ -192,9 +192,24 @@ def _columns(chosen: np.ndarray, *arrays: Matrix) -> list[np.ndarray]:
     return [np.compress(chosen, x, axis=1) for x in arrays]
 
 
+def _precision_recall_f1(truth: np.ndarray, guess: np.ndarray, k: int):
+    """Of every class "k"; 0 where a class is never predicted, or has no clip."""
+    # Counted here: scikit-learn takes 50 times as long, and bootstraps ask by thousands.
+    hits = np.bincount(truth[truth == guess], minlength=k)
+    guesses, clips = np.bincount(guess, minlength=k), np.bincount(truth, minlength=k)
+
+    def ratio(part, whole):
+        return np.divide(part, whole, out=np.zeros(k), where=whole > 0)
+
+    f1 = ratio(2 * hits, guesses + clips)
+    return ratio(hits, guesses), ratio(hits, clips), f1
+
+
 def _log_loss(logits: Matrix, truth: np.ndarray) -> float:
-    probabilities = softmax(logits.astype(np.float64), axis=1)
-    return float(sk.log_loss(truth, probabilities, labels=range(logits.shape[1])))
+    of_truth = np.take_along_axis(
+        log_softmax(logits.astype(np.float64), axis=1), truth[:, None], axis=1
+    )
+    return float(-of_truth.mean())
 
 
 def _classes(logits: Matrix, labels: Matrix) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ recall / F1, five random draws of 80/20 (Table 12):
     task3  covid against asthma, both with cough; breath             .9040 / .8300 / .8654
 
 Each with the best of its search: dropout and the embedder's share of the rate are those.
-Task 1's F1 is above both its precision and its recall, so it is a mean over folds;
-results give the F1 of the means beside it. No user is on both sides. Of the focal loss
+Task 1's printed F1 cannot be: no F1 is above the mean of its precision and recall. Results
+give the mean F1 over draws, and the F1 of the mean precision and recall. No user is on both sides. Of the focal loss
 the thesis gives alpha, not gamma: 0.5 is our choice. None of it is a medical device.
 """
 

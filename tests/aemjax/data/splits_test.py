@@ -178,6 +178,15 @@ def test_too_few_clips_for_folds(set_of):
         splits.divide(data, Protocol("draws", folds=2))
 
 
+def test_too_few_groups_for_folds(set_of):
+    data = set_of([("ab"[i % 2], "full", 0, f"p{i % 4}") for i in range(24)])
+    for name in ("kfold", "draws"):
+        with pytest.raises(ValueError, match="has 4 groups, too few for 5 folds with"):
+            splits.divide(data, Protocol(name))
+        assert len(splits.divide(data, Protocol(name, grouped=False))) == 5
+    assert len(splits.divide(data, Protocol("kfold", folds=4))) == 4
+
+
 def test_folds_of_several_labels(set_of):
     """Class b is never the first of a clip."""
     data = set_of([(("a;b", "c")[i % 2], "full", 0, "") for i in range(10)])
