@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add in (
+        _add_datasets,
         _add_synthesize,
         _add_prepare,
         _add_inspect,
@@ -53,11 +54,33 @@ def _verb(verbs, name: str, run, text: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_datasets(verbs) -> None:
+    parser = _verb(verbs, "datasets", _datasets, "list the datasets that are known")
+    parser.add_argument("--json", action="store_true")
+
+
+def _datasets(options) -> None:
+    from aemjax.data.catalog import DATASETS
+
+    about = {name: dataset.describe() for name, dataset in DATASETS.items()}
+    if options.json:
+        print(json.dumps(about))
+        return
+    for name, facts in about.items():
+        print(name)
+        for key, value in facts.items():
+            print(f"    {key}: {value}")
+
+
 def _add_synthesize(verbs) -> None:
     parser = _verb(
         verbs, "synthesize", _synthesize, "make a synthetic twin of a dataset"
     )
-    parser.add_argument("name", help="audioset or esc50")
+    parser.add_argument(
+        "name",
+        help="audioset, covid19sounds, dcase2013, esc50, icbhi2017, manifest, tau2020 "
+        "or urbansound8k",
+    )
     parser.add_argument("--out", required=True, help="folder to make")
     parser.add_argument("--clips", type=int, help="how many, in all")
     parser.add_argument("--classes", type=int, help="how many classes")

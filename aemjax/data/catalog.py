@@ -61,6 +61,19 @@ class Dataset:
         default_factory=dict
     )
 
+    def describe(self) -> dict[str, str]:
+        """The entry in words."""
+        kinds = {True: "several", False: "one", None: "one or several"}
+        return {
+            "classes": str(self.classes or "as many as it has"),
+            "labels of a clip": kinds[self.multi_label],
+            "clips": ", ".join(f"{k} {v:,}" for k, v in self.published_clips.items())
+            or "as many as it has",
+            "protocols": ", ".join(self.protocols),
+            "metrics": ", ".join(self.metrics),
+            "audio": self.home,
+        }
+
 
 def _covid19sounds(task: int) -> Dataset:
     per_class = covid19sounds.PUBLISHED[task]

@@ -141,7 +141,7 @@ def intervals(
       {metric: [low, high]}; None where `intervals.bootstrap` says there is none.
 
     Raises:
-      ValueError: with fewer than two groups, or too few resamples.
+      ValueError: with too few resamples.
     """
     labels, devices = data.labels_multi_hot(rows), data.device[rows]
 

@@ -49,20 +49,18 @@ def bootstrap(
       resamples: how many; a thousand or more for a published figure.
 
     Returns:
-      {metric: [low, high]} of the metrics that `statistic` has of all clips.
+      {metric: [low, high]} of the metrics that `statistic` has of all clips; None for
+      each of them if all clips are of one group.
 
     Raises:
-      ValueError: with fewer than two groups, or too few resamples.
+      ValueError: with too few resamples.
     """
     check_resamples(resamples)
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    if len(sizes) < 2:
-        raise ValueError(
-            f"the {len(groups)} clips are of {len(sizes)} group; an interval needs at "
-            "least two groups to draw from"
-        )
-    members = np.split(np.argsort(group, kind="stable"), np.cumsum(sizes)[:-1])
     names = list(statistic(np.arange(len(groups))))
+    if len(sizes) < 2:  # not an error: a run of hours may end here
+        return dict.fromkeys(names)
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(sizes)[:-1])
 
     def values(drawn: np.ndarray) -> np.ndarray:
         found = statistic(np.concatenate([members[i] for i in drawn]))

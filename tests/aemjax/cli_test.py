@@ -23,6 +23,18 @@ def test_summary_of_a_config(capsys):
     assert "11,499,442" in capsys.readouterr().out.splitlines()[-2]
 
 
+def test_the_catalogue_is_listed(capsys):
+    cli.main(["datasets"])
+    printed = capsys.readouterr().out
+    assert "\nicbhi2017\n    classes: 4\n    labels of a clip: one\n" in printed
+    cli.main(["datasets", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["audioset"]["clips"] == (
+        "unbalanced_train 2,041,789, balanced_train 22,160, eval 20,371"
+    )
+    assert found["covid19sounds_task1"]["protocols"] == "draws"
+
+
 def test_an_own_set_is_prepared(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):
