@@ -94,7 +94,9 @@ def _against(peers: dict[str, Callable], folder: Path, repeats: int) -> list[dic
     for name, values in ratios.items():
         ratio = statistics.median(values)
         print(f"prepare / {name:<24} {ratio:.2f}")
-        rows.append({"peer": name, "clips/s, ours / peer": ratio, "ours, clips/s": rate})
+        rows.append(
+            {"peer": name, "clips/s, ours / peer": ratio, "ours, clips/s": rate}
+        )
     return rows
 
 
@@ -143,7 +145,9 @@ def _memory(folder: Path) -> dict:
             check=True,
         ).stdout
         row["peak memory, MB"].append(round(json.loads(output)))
-    print("peak memory of {} and {} clips: {} and {} MB".format(
-        *row["clips"], *row["peak memory, MB"]
-    ))
+    print(
+        "peak memory of {} and {} clips: {} and {} MB".format(
+            *row["clips"], *row["peak memory, MB"]
+        )
+    )
     return row

@@ -26,7 +26,7 @@ def run(*, repeats: int) -> list[dict]:
     """
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        synthesize("audioset", folder / "twin", clips=CLIPS, seconds=CLIP_S)
+        synthesize("audioset", folder / "twin", clips=CLIPS, seconds=float(CLIP_S))
         sets = {}
         for storage in STORAGES:
             out = folder / storage

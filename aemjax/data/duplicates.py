@@ -103,9 +103,9 @@ def keys(values: np.ndarray) -> np.ndarray:
 
 def _label_keys(data: PreparedSet) -> np.ndarray:
     """A whole number for each clip, equal where the sets of labels are."""
-    of_labels = _factors(len(data.label_names))[data._label_ids]
+    of_labels = _factors(len(data.label_names))[data.label_ids]
     sums = np.append(np.uint64(0), np.cumsum(of_labels))
-    return sums[data._label_offsets[1:]] - sums[data._label_offsets[:-1]]
+    return sums[data.label_offsets[1:]] - sums[data.label_offsets[:-1]]
 
 
 def _factors(count: int) -> np.ndarray:

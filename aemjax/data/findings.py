@@ -270,7 +270,7 @@ def class_counts(data: PreparedSet, rows: np.ndarray) -> dict[str, int]:
     """Clips by class, every class in label order; one of several labels counts in each."""
     chosen = np.zeros(len(data), bool)
     chosen[rows] = True
-    labels = data._label_ids[np.repeat(chosen, np.diff(data._label_offsets))]
+    labels = data.label_ids[np.repeat(chosen, np.diff(data.label_offsets))]
     clips = np.bincount(labels, minlength=len(data.label_names))
     return dict(zip(data.label_names, clips.tolist(), strict=True))
 

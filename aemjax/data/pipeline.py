@@ -1,4 +1,4 @@
-"""Batches from a prepared set, read by grain.
+"""Batches from a prepared set, read ahead by grain.
 
 What a batch holds is a function of (rows, seed, batch size, step) alone: the same
 global batches whatever the number of processes, threads and restarts. Audio stays
@@ -6,11 +6,15 @@ int16 until it is on the device, with its clip's mean and deviation beside it.
 """
 
 import dataclasses
+import functools
 import logging
+import sys
+import zlib
 from collections.abc import Iterator
 
 import grain
 import numpy as np
+from jaxtyping import Int16
 
 from aemjax.data.prepared import PreparedSet
 
@@ -20,8 +24,12 @@ MAX_DAMAGED = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomCrop(grain.transforms.RandomMap):
-    """Position in `rows` -> example with a random crop of that row's clip.
+class CropBatches:
+    """Step -> a process' batch of random crops.
+
+    Global batch i holds the positions i * batch_size and on of an endless sequence: the
+    epochs, each of them all `rows` in an order of its own. A process reads its
+    contiguous part.
 
     A record that cannot be read is replaced by the one after it in `rows`, so that all
     others stay in the batches where they were; it is logged, and counted in `damaged`.
@@ -29,42 +37,76 @@ class RandomCrop(grain.transforms.RandomMap):
 
     data: PreparedSet
     rows: np.ndarray
+    batch_size: int
     crop_samples: int
+    seed: int
+    process_index: int = 0
+    process_count: int = 1
     damaged: set[int] = dataclasses.field(default_factory=set)
 
-    def random_map(self, position: int, rng: np.random.Generator) -> Batch:
-        row, audio = self._read(int(position))
+    def read(self, step: int) -> Batch:
+        local = self.batch_size // self.process_count
+        own = self.process_index * local + np.arange(local)
+        # Every process draws for all, and keeps what is its own.
+        draws = _rng(self.seed, "crop", step).integers(2**32, size=self.batch_size)[own]
+        epochs, places = np.divmod(step * self.batch_size + own, len(self.rows))
+        audio = np.empty((local, self.crop_samples), np.int16)
+        rows = np.empty(local, np.int64)
+        for i in range(local):
+            order = _order(len(self.rows), self.seed, int(epochs[i]))
+            rows[i] = self._read_crop(int(order[places[i]]), int(draws[i]), audio[i])
         return {
-            "audio": random_crop(audio, self.crop_samples, rng),
-            "mean": self.data.mean[row],
-            "std": self.data.std[row],
-            "labels": self.data.labels_multi_hot(np.array([row]))[0],
+            "audio": audio,
+            "mean": self.data.mean[rows],
+            "std": self.data.std[rows],
+            "labels": self.data.labels_multi_hot(rows),
         }
 
-    def _read(self, position: int) -> tuple[int, np.ndarray]:
+    def _read_crop(self, position: int, draw: int, out: np.ndarray) -> int:
+        """Fills `out`; returns the row that it came from."""
         while True:
             row = int(self.rows[position % len(self.rows)])
             try:
-                return row, self.data.read_audio(row)
+                read_crop(self.data, row, draw, out)
             except ValueError as error:
                 if row not in self.damaged:
                     logging.warning("%s; the next record stands in", error)
                 self.damaged.add(row)
                 if len(self.damaged) > min(MAX_DAMAGED, len(self.rows) - 1):
                     raise
+            else:
+                return row
             position += 1
 
 
-def random_crop(
-    audio: np.ndarray, crop_samples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """`crop_samples` samples from a random place; a shorter clip is looped."""
-    spare = len(audio) - crop_samples
+def read_crop(
+    data: PreparedSet, row: int, draw: int, out: Int16[np.ndarray, "t"]
+) -> None:
+    """Fills `out` from a random place of a row; a shorter clip is looped.
+
+    Args:
+      draw: uniform in [0, 2**32), for the place.
+
+    Raises:
+      ValueError: if the record is damaged.
+    """
+    n_samples = int(data.n_samples[row])
+    spare = n_samples - len(out)
     if spare >= 0:
-        start = rng.integers(spare + 1)
-        return audio[start : start + crop_samples]
-    start = rng.integers(len(audio))
-    return np.take(audio, np.arange(start, start + crop_samples), mode="wrap")
+        data.read_into(row, draw * (spare + 1) >> 32, out)
+        return
+    start = draw * n_samples >> 32
+    audio = data.read_audio(row)
+    np.take(audio, np.arange(start, start + len(out)), mode="wrap", out=out)
+
+
+def _rng(seed: int, stream: str, number: int) -> np.random.Generator:
+    return np.random.default_rng((seed, zlib.crc32(stream.encode()), number))
+
+
+@functools.lru_cache(maxsize=4)  # readers ahead are in the next epoch already
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return _rng(seed, "order", epoch).permutation(count)
 
 
 def train_batches(
@@ -94,21 +136,12 @@ def train_batches(
     Raises:
       ValueError: if the processes do not divide the batch.
     """
-    if batch_size % process_count:
-        raise ValueError(
-            f"batch_size {batch_size} is not a multiple of {process_count} processes"
-        )
-    dataset = (
-        grain.MapDataset.range(len(rows))
-        .seed(seed)
-        .shuffle()
-        .repeat(None)
-        .random_map(RandomCrop(data, rows, crop_samples))
-        .batch(batch_size // process_count)
+    _check_divides(batch_size, process_count)
+    batches = CropBatches(
+        data, rows, batch_size, crop_samples, seed, process_index, process_count
     )
-    # Slicing after the batch: batch i of this process is its share of global batch i.
-    dataset = dataset[process_index::process_count][start_step:]
-    return iter(dataset.to_iter_dataset(_read_options(threads)))
+    steps = grain.MapDataset.range(start_step, sys.maxsize)
+    return iter(steps.map(batches.read).to_iter_dataset(_read_options(threads)))
 
 
 def eval_batches(
@@ -132,10 +165,7 @@ def eval_batches(
     Raises:
       ValueError: if the processes do not divide the batch.
     """
-    if batch_size % process_count:
-        raise ValueError(
-            f"batch_size {batch_size} is not a multiple of {process_count} processes"
-        )
+    _check_divides(batch_size, process_count)
     local = batch_size // process_count
     longest_first = np.asarray(rows)[np.argsort(-data.n_samples[rows], kind="stable")]
     plan = []
@@ -158,9 +188,8 @@ def _read_whole(data: PreparedSet, rows: np.ndarray, n_samples: int) -> Batch:
     lengths = np.full(len(rows), n_samples, np.int32)
     for i, row in enumerate(rows):
         if row >= 0:
-            samples = data.read_audio(int(row))
-            audio[i, : len(samples)] = samples
-            lengths[i] = len(samples)
+            lengths[i] = data.n_samples[row]
+            data.read_into(int(row), 0, audio[i, : lengths[i]])
     mask = (rows >= 0).astype(np.float32)
     return {
         "audio": audio,
@@ -180,6 +209,13 @@ def bucket_samples(n_samples: int) -> int:
     quantum = 2 ** max(10, n_samples.bit_length() - 3)
     padded = -(-n_samples // quantum) * quantum
     return padded + -padded % 160
+
+
+def _check_divides(batch_size: int, process_count: int) -> None:
+    if batch_size % process_count:
+        raise ValueError(
+            f"batch_size {batch_size} is not a multiple of {process_count} processes"
+        )
 
 
 def _read_options(threads: int) -> grain.ReadOptions:

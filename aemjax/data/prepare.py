@@ -115,9 +115,7 @@ def prepare(
     _pack_parquet(listing.clips, partial, run)
     sizes = [len(part) for parts in by_split.values() for part in parts]
     run(shards.write_shard, dict(zip(map(str, _all(paths)), sizes, strict=True)))
-    bad = [
-        tuple(row) for path in _all(paths) for row in shards.read_part(path)["bad"]
-    ]
+    bad = [tuple(row) for path in _all(paths) for row in shards.read_part(path)["bad"]]
     if bad and not skip_unreadable:
         some = "\n  ".join(f"{clip}: {reason}" for clip, _, reason in bad[:5])
         raise ValueError(

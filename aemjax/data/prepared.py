@@ -1,14 +1,23 @@
 """Opens what `prepare` wrote: the index as arrays, the records as a grain source."""
 
+import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
-from array_record.python.array_record_data_source import ArrayRecordDataSource
+from jaxtyping import Float32, Int16
 
 from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data import records
+from aemjax.data.shard_reader import ShardReader, decode_varint
+
+
+def _column(name: str) -> functools.cached_property:
+    """Read when it is first asked for: of millions of rows, text takes gigabytes."""
+    return functools.cached_property(lambda data: data._read_column(name))
 
 
 class PreparedSet:
@@ -19,9 +28,21 @@ class PreparedSet:
       manifest: what `prepare` says of it.
       label_names: class names, in label order.
       multi_label: whether a clip may have several.
+      label_ids: int array of the labels of row 0, of row 1, ...; those of row i are
+        label_ids[label_offsets[i]:label_offsets[i + 1]], ascending.
       id, split, group, device, source: str arrays; fold, n_samples, source_rate,
         clipped_samples: int; mean, std: float32; digest: str, equal for equal audio.
     """
+
+    id = _column("id")
+    split = _column("split")
+    group = _column("group")
+    device = _column("device")
+    digest = _column("digest")
+    source = _column("source")
+    fold = _column("fold")
+    clipped_samples = _column("clipped_samples")
+    source_rate = _column("source_rate")
 
     def __init__(self, path: str | Path):
         """Opens a folder.
@@ -52,38 +73,44 @@ class PreparedSet:
             )
         self.label_names = tuple(self.manifest["labels"])
         self.multi_label = self.manifest["multi_label"]
-        self._read_index()
-        self._source = self._open_shards()
-        if len(self._source) != len(self):
+        self._storage = self.manifest["storage"]
+        self._open_index()
+        self._shards = self._open_shards()
+        if len(self._shards) != len(self):
             raise ValueError(
-                f"{self.path} holds {len(self._source)} records, its index lists "
+                f"{self.path} holds {len(self._shards)} records, its index lists "
                 f"{len(self)}; a shard is damaged: prepare the set again"
             )
-        self._storage = self.manifest["storage"]
-        self._features = records.features(self.label_names, self._storage)
+        # Where a record's samples begin; 0 until it was read whole, and found sound.
+        self._audio_begins = np.zeros(len(self), np.int32)
 
-    def _read_index(self) -> None:
-        try:
-            table = pq.read_table(self.path / records.INDEX)
-        except (OSError, ValueError) as error:  # pyarrow's are among them
-            raise self._broken(records.INDEX, error) from error
-        for name in ("id", "split", "group", "device", "digest", "source"):
-            setattr(self, name, np.asarray(table[name].to_pylist(), dtype=str))
-        numbers = ("fold", "n_samples", "mean", "std", "clipped_samples", "source_rate")
-        for name in numbers:
+    def _open_index(self) -> None:
+        table = self._read_index(["n_samples", "mean", "std", "labels"])
+        for name in ("n_samples", "mean", "std"):
             setattr(self, name, table[name].to_numpy())
         labels = table["labels"].combine_chunks()
-        self._label_ids = labels.flatten().to_numpy()
-        self._label_offsets = np.cumsum([0, *map(len, labels)])
+        self.label_ids = labels.flatten().to_numpy()
+        lengths = labels.value_lengths().to_numpy()
+        self.label_offsets = np.append(0, np.cumsum(lengths))
 
-    def _open_shards(self) -> ArrayRecordDataSource:
-        paths = self._shard_paths()
+    def _read_index(self, names: Sequence[str]) -> pa.Table:
         try:
-            return ArrayRecordDataSource(paths)
+            return pq.read_table(self.path / records.INDEX, columns=list(names))
+        except (OSError, ValueError) as error:  # pyarrow's are among them
+            raise self._broken(records.INDEX, error) from error
+
+    def _read_column(self, name: str) -> np.ndarray:
+        column = self._read_index([name])[name].to_numpy()
+        return column.astype(str) if column.dtype == object else column
+
+    def _open_shards(self) -> ShardReader:
+        paths, counts = self._shard_paths()
+        try:
+            return ShardReader(paths, counts)
         except RuntimeError:
-            for path in paths:  # the error does not say which
-                try:
-                    ArrayRecordDataSource([path])
+            for path, count in zip(paths, counts, strict=True):
+                try:  # the error does not say which
+                    ShardReader([path], [count])
                 except RuntimeError as error:
                     raise self._broken(Path(path).name, error) from error
             raise
@@ -93,13 +120,14 @@ class PreparedSet:
             f"{self.path / name} is missing or damaged ({reason}); prepare the set again"
         )
 
-    def _shard_paths(self) -> list[str]:
-        paths = []
+    def _shard_paths(self) -> tuple[list[str], list[int]]:
+        """Every shard, and how many records it holds."""
+        paths, counts = [], []
         for split, about in self.manifest["splits"].items():
-            count = len(about["shard_clips"])
-            for number in range(count):
+            shards = len(about["shard_clips"])
+            for number, clips in enumerate(about["shard_clips"]):
                 name = records.shard_name(
-                    self.manifest["dataset"], split, number, count
+                    self.manifest["dataset"], split, number, shards
                 )
                 # ArrayRecord takes a missing file for an empty one.
                 if not (self.path / name).is_file():
@@ -107,10 +135,11 @@ class PreparedSet:
                         f"{self.path / name} is missing; prepare the set again"
                     )
                 paths.append(str(self.path / name))
-        return paths
+                counts.append(clips)
+        return paths, counts
 
     def __len__(self) -> int:
-        return len(self.id)
+        return len(self.n_samples)
 
     @property
     def has_folds(self) -> bool:
@@ -144,32 +173,70 @@ class PreparedSet:
                 f"{len(self.label_names)} classes; set it to that"
             )
 
-    def labels_multi_hot(self, rows: np.ndarray) -> np.ndarray:
-        """Float32 multi-hot labels "rows k"."""
+    def labels_multi_hot(self, rows: np.ndarray) -> Float32[np.ndarray, "rows k"]:
+        """Multi-hot labels of some rows."""
+        begins = self.label_offsets[rows]
+        counts = self.label_offsets[rows + 1] - begins
+        ends = np.cumsum(counts)
+        each = np.arange(counts.sum()) + np.repeat(begins - ends + counts, counts)
         result = np.zeros((len(rows), len(self.label_names)), np.float32)
-        for i, row in enumerate(rows):
-            start, stop = self._label_offsets[row : row + 2]
-            result[i, self._label_ids[start:stop]] = 1
+        result[np.repeat(np.arange(len(rows)), counts), self.label_ids[each]] = 1
         return result
 
-    def read_audio(self, row: int) -> np.ndarray:
-        """The int16 samples "t" of a row.
+    def read_audio(self, row: int) -> Int16[np.ndarray, "t"]:
+        """The samples of a row, checked.
 
         Raises:
           ValueError: if the record is damaged.
         """
         try:
-            stored = self._features.deserialize_example_np(self._source[row])["audio"]
+            record = self._shards[row]
+            begin, end = find_audio(record)
+            stored = np.frombuffer(record, np.uint8)[begin:end]
             audio = records.from_storage(stored, self._storage)
         # What a damaged record raises depends on where the damage is.
-        except (RuntimeError, IndexError, TypeError, KeyError, ValueError) as error:
+        except (RuntimeError, IndexError, ValueError) as error:
             raise self._damaged(row, error) from error
         if len(audio) != self.n_samples[row]:
             raise self._damaged(row, f"{len(audio)} samples, not {self.n_samples[row]}")
+        if self._storage == "int16":
+            self._audio_begins[row] = begin
         return audio
+
+    def read_into(self, row: int, start: int, out: Int16[np.ndarray, "t"]) -> None:
+        """Fills `out` with the samples of a row from `start` on; it must have as many.
+
+        A record is checked when it is first read; after that its samples are copied
+        from where they lie, without the rest of it.
+
+        Raises:
+          ValueError: if the record is damaged.
+        """
+        begin = int(self._audio_begins[row])
+        if not begin:
+            out[:] = self.read_audio(row)[start : start + len(out)]
+            return
+        try:
+            self._shards.read_into(row, begin + out.itemsize * start, out)
+        except (OSError, ValueError) as error:
+            raise self._damaged(row, error) from error
 
     def _damaged(self, row: int, reason: object) -> ValueError:
         return ValueError(
             f"{self.path}: record {row} ({self.id[row]}) cannot be read: {reason}; "
             "prepare the set again"
         )
+
+
+def find_audio(record: bytes) -> tuple[int, int]:
+    """Where the audio of a serialized `tf.train.Example` begins and ends, in bytes.
+
+    TFDS parses an example by copying it a few times. The field comes first: the keys of
+    the one map that an example consists of are sorted.
+    """
+    at = 0
+    for tag in (b"\n", b"\n", b"\n\x05audio\x12", b"\n", b"\n"):
+        if record[at : at + len(tag)] != tag:
+            raise ValueError("it has no audio where it should")
+        size, at = decode_varint(record, at + len(tag))
+    return at, at + size

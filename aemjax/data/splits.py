@@ -226,7 +226,7 @@ def _groups(data: PreparedSet, at_least: int) -> np.ndarray:
 
 def _classes(data: PreparedSet, *, at_least: int) -> np.ndarray:
     # Of several labels the first counts; some class may never be the first.
-    classes = data.labels_multi_hot(np.arange(len(data))).argmax(axis=1)
+    classes = data.label_ids[data.label_offsets[:-1]]
     present, clips = np.unique(classes, return_counts=True)
     rarest = clips.argmin()
     if clips[rarest] < at_least:

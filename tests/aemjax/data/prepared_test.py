@@ -61,6 +61,16 @@ def test_samples_are_read_into_an_array(ramps, start, n_samples):
         assert not found[:, ::2].any()
 
 
+def test_flac_is_decoded_into_an_array(tmp_path, save):
+    pcm = np.random.default_rng(0).integers(-900, 900, 1000).astype(np.int16)
+    save(tmp_path / "in" / "a" / "x.wav", pcm)
+    prepare("manifest", tmp_path / "in", tmp_path / "set", storage="flac")
+    data, out = PreparedSet(tmp_path / "set"), np.zeros((3, 300), np.int16)
+    for i in range(3):
+        data.read_into(0, 77, out[i])
+    np.testing.assert_array_equal(out, [pcm[77:377]] * 3)
+
+
 def test_a_shard_cut_off_while_it_is_read(copy):
     data, out = PreparedSet(copy), np.empty(100, np.int16)
     for row in range(len(data)):
