@@ -5,6 +5,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from aemjax.data.pipeline import train_batches
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
@@ -52,7 +54,7 @@ def run(*, repeats: int) -> list[dict]:
 def _seconds(data: PreparedSet, crop_s: int) -> float:
     batches = train_batches(
         data,
-        range(len(data)),
+        np.arange(len(data)),
         batch_size=BATCH,
         crop_samples=crop_s * 16_000,
         seed=0,
