@@ -162,6 +162,11 @@ def _recipe(
         weight_decay=config.optimizer.weight_decay,
         groups=optimizer.embedder_groups(sorted(params), config.optimizer.lr_fraction),
     )
+    loss_fn = losses.get(
+        config.loss.name, multi_label=multi_label, **dict(loss_options)
+    )
+    scores = jax.ShapeDtypeStruct((1, config.model.num_classes), jnp.float32)
+    jax.eval_shape(loss_fn, scores, scores)  # checks its options
     augment = config.augment.to_dict()
     mixup_start_step = round(augment.pop("mixup_start_fraction") * total_steps)
     return Recipe(
@@ -178,9 +183,7 @@ def _recipe(
             model=model,
             tx=tx,
             augment=Augment(**augment, mixup_start_step=mixup_start_step),
-            loss_fn=losses.get(
-                config.loss.name, multi_label=multi_label, **dict(loss_options)
-            ),
+            loss_fn=loss_fn,
             seed=config.seed,
             ema_decay=config.train.ema_decay,
         ),

@@ -36,7 +36,8 @@ def train(config: ConfigDict, folder: str | Path) -> dict[str, int | float]:
 
     data = PreparedSet(config.data.path)
     data.check_classes(config.model.num_classes)
-    loss_fn = losses.get(config.loss.name, multi_label=data.multi_label)
+    loss = config.loss.to_dict()
+    loss_fn = losses.get(loss.pop("name"), multi_label=data.multi_label, **loss)
     metrics.check_name(config.checkpoint.metric, data)
     protocol = Protocol("lists", train=config.data.train, eval=config.data.eval)
     (division,) = divide(data, protocol)

@@ -57,6 +57,10 @@ def test_every_fold_is_scored_and_summed_up(frozen, esc50):
     summary = results["summary"]["last"]["accuracy"]
     assert summary["mean"] == pytest.approx(np.mean(values))
     assert summary["std"] == pytest.approx(np.std(values, ddof=1))
+    half = 2.776445 * np.std(values, ddof=1) / np.sqrt(5)  # Student's t, 4 degrees
+    assert summary["interval"] == pytest.approx(
+        [summary["mean"] - half, summary["mean"] + half]
+    )
 
 
 def test_the_report_prints_what_was_measured(frozen):
@@ -104,8 +108,11 @@ def test_a_checkpoint_of_eight_devices_fine_tunes_on_one(tmp_path, esc50, pretra
         ({"schedule.name": "linear"}, "unknown schedule 'linear'"),
         (
             {"checkpoint.metric": "mAP"},
-            "metric is 'mAP'; a run on .* can be selected by .'accuracy",
+            "metric is 'mAP'; a single-label .*accuracy",
         ),
+        ({"loss.name": "focal"}, "loss 'focal': .*gamma"),
+        ({"data.protocol": "kfolds"}, "unknown protocol 'kfolds'; known: "),
+        ({"data.protocol": "lists"}, "'lists' with train '' and eval ''"),
         ({"data.fold": 7}, r"no fold 7; it has \[1, 2, 3, 4, 5\]"),
     ],
 )
@@ -116,6 +123,38 @@ def test_what_does_not_fit_is_refused(tmp_path, esc50, pretrained, change, messa
     with pytest.raises(ValueError, match=message):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_alpha_must_be_one_number_for_each_class(tmp_path, esc50):
+    config = tiny_finetune(esc50, "scratch")
+    config.loss.update(name="focal", gamma=0.5, alpha=(0.5, 0.5))
+    with pytest.raises(ValueError, match="alpha"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_drawn_division_with_focal_loss_and_as_many_classes_as_there_are(
+    tmp_path, esc50
+):
+    config = tiny_finetune(esc50, "scratch")
+    config.model.num_classes = 0
+    config.data.update(protocol="draws", folds=3, split_seed=7, fold=2, grouped=False)
+    config.loss.update(name="focal", gamma=0.5, alpha=())
+    results = train(config, tmp_path / "run")
+    assert results["split"] == (
+        "3 stratified 80/20 draws by seed 7, groups disregarded"
+    )
+    (run,) = results["runs"]
+    assert (run["fold"], run["train_clips"], run["eval_clips"]) == (2, 80, 20)
+    assert run["shared_groups"] > 0
+    low, high = run["last"]["intervals"]["accuracy"]
+    assert low <= run["last"]["metrics"]["accuracy"] <= high
+    assert np.array(run["last"]["confusion"]).sum(axis=1).tolist() == [2] * 10
+    summary = results["summary"]["last"]
+    assert summary["accuracy"]["interval"] is None  # of one division
+    precision, recall = (summary[name]["mean"] for name in ("precision", "recall"))
+    of_means = 2 * precision * recall / (precision + recall)
+    assert summary["F1"]["of_means"] == pytest.approx(of_means)
 
 
 def test_a_step_that_is_not_there_is_named(pretrained):
