@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aemjax.data import prepare as module
+from aemjax.data import assemble as module
 from aemjax.data import runners
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
@@ -70,9 +70,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, esc50_at, esc50_set):
     pipe.unlink()
     os.mkfifo(pipe)
     process = python(PREPARE, source, out, 2)
-    while not (
-        finished := {path.stem for path in partial.glob("*-of-00010.json")}
-    ):
+    while not (finished := {path.stem for path in partial.glob("*-of-00010.json")}):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
