@@ -245,9 +245,10 @@ def _breath(
     adds=None,
     window=None,
 ):
-    """Breathing in and out; `adds` wheezes or crackles within `window` of the cycle.
+    """Breathing in and out; `adds` is None, "wheeze", "crackles" or both in words.
 
-    `inhale` is the inhaled share of the cycle; `window` is (begin, end) in the cycle.
+    It sounds within `window`, (begin, end) in the cycle; `inhale` is the inhaled share
+    of the cycle.
     """
     cycle_s = _pick(source_rng, cycle_s)
     phase = _modulation(rng, 1 / cycle_s, size, sr, "up")
@@ -259,19 +260,21 @@ def _breath(
     if adds is None:
         return wave
     gate = _hump((phase - window[0]) / (window[1] - window[0]), 0.4)
-    if adds == "wheeze":
+    if "wheeze" in adds:
         hz = _pitch_hz(source_rng, rng, centre_hz) / 2 * (1 + 0.1 * gate)
-        return wave + 1.2 * gate * _carrier(source_rng, rng, hz, sr, tonal=True)
-    click = _crackle(
-        source_rng,
-        rng,
-        size,
-        sr,
-        centre_hz=centre_hz,
-        rhythm="random",
-        rate_hz=(25.0, 50.0),
-    )
-    return wave + 3 * gate * click / (np.sqrt(np.mean(click**2)) + 1e-9)
+        wave = wave + 1.2 * gate * _carrier(source_rng, rng, hz, sr, tonal=True)
+    if "crackles" in adds:
+        click = _crackle(
+            source_rng,
+            rng,
+            size,
+            sr,
+            centre_hz=centre_hz,
+            rhythm="random",
+            rate_hz=(25.0, 50.0),
+        )
+        wave = wave + 3 * gate * click / (np.sqrt(np.mean(click**2)) + 1e-9)
+    return wave
 
 
 FAMILIES: dict[str, Callable[..., np.ndarray]] = {

@@ -5,18 +5,35 @@ official folder reads its twin. One module per dataset; each exposes
 `write(folder, *, clips, seed, workers, **options)`.
 """
 
+import inspect
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aemjax.data.synthetic import audioset, esc50
+from aemjax.data.synthetic import (
+    audioset,
+    covid19sounds,
+    dcase2013,
+    esc50,
+    icbhi2017,
+    manifest,
+    tau2020,
+    urbansound8k,
+)
 
 TWINS: dict[str, Callable[..., None]] = {
     "audioset": audioset.write,
+    "covid19sounds": covid19sounds.write,
+    "dcase2013": dcase2013.write,
     "esc50": esc50.write,
+    "icbhi2017": icbhi2017.write,
+    "manifest": manifest.write,
+    "tau2020": tau2020.write,
+    "urbansound8k": urbansound8k.write,
 }
+_SHARED = ("folder", "seed", "workers", "clips")
 
 
 def synthesize(
@@ -38,14 +55,17 @@ def synthesize(
     Args:
         name: one of `TWINS`.
         clips: how many clips in all; None takes the twin's own default.
-        options: the twin's own (`audioset.write`, `esc50.write`).
+        options: the twin's own; every twin has `seconds`, see its `write` for others.
 
     Raises:
-        ValueError: for an unknown `name`, or as the twin says.
+        ValueError: for an unknown `name` or option, or as the twin says.
         FileExistsError: if `out_dir` is there and is not an empty folder.
     """
     if name not in TWINS:
         raise ValueError(f"unknown twin {name!r}; known: {sorted(TWINS)}")
+    known = [o for o in inspect.signature(TWINS[name]).parameters if o not in _SHARED]
+    if unknown := sorted(options.keys() - set(known)):
+        raise ValueError(f"the {name} twin has no options {unknown}; it has {known}")
     out_dir = Path(out_dir)
     if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
         raise FileExistsError(

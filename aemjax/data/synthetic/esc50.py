@@ -4,7 +4,6 @@ Its classes come from the same families as the AudioSet twin's, in other regions
 rates between those, other rhythms, other contours.
 """
 
-import csv
 import functools
 from pathlib import Path
 from typing import NamedTuple
@@ -109,9 +108,8 @@ def _sources(seed: int, fold: int, target: int, clips: int) -> list[_Clip]:
 
 def _names(clip: _Clip, seed: int) -> tuple[str, str, str]:
     """File name, src_file and take letter."""
-    # Steps of 7919 modulo the prime 899981 give each source its own six digits.
     number = (clip.source * 50 + clip.target) * FOLDS + clip.fold - 1
-    src_file = str(100_000 + ((number + 31 * (seed % 1000)) * 7919) % 899_981)
+    src_file = files.six_digits(number, seed)
     take = "ABCD"[clip.take]
     return f"{clip.fold}-{src_file}-{take}-{clip.target}.wav", src_file, take
 
@@ -130,7 +128,7 @@ def _write_clip(clip: _Clip, *, folder: Path, seed: int, n_samples: int) -> None
     # As in the real set, some recordings are shorter and padded with silence.
     if rng.random() < 0.1:
         wave[int(n_samples * rng.uniform(0.6, 0.95)) :] = 0
-    files.write_wav(folder / "audio" / _names(clip, seed)[0], wave, SAMPLE_RATE)
+    files.write_audio(folder / "audio" / _names(clip, seed)[0], wave, SAMPLE_RATE)
 
 
 def write(
@@ -141,12 +139,14 @@ def write(
     clips: int = 2000,
     classes: int = 50,
     seconds: float | int = 5.0,
+    spreadsheet: bool = False,
 ) -> None:
     """Writes the twin into `folder`: 44.1 kHz mono, five balanced folds.
 
     Clips of one source (`src_file`) have its pitch, timbre and recording chain in
     common and are in one fold. With fewer `classes`, the first ones; the first ten
-    are flagged `esc10`.
+    are flagged `esc10`. With `spreadsheet`, the csv is what spreadsheet programs make
+    of it: a byte order mark, CRLF, `TRUE` and `FALSE`.
 
     Raises:
         ValueError: if `clips` is not a positive multiple of 5 * `classes`, or
@@ -168,17 +168,21 @@ def write(
         for target in range(classes)
         for clip in _sources(seed, fold, target, clips // (classes * FOLDS))
     ]
-    (folder / "meta").mkdir()
     (folder / "audio").mkdir()
     rows = []
     for clip in chosen:
         name, src_file, take = _names(clip, seed)
-        category, esc10 = CLASSES[clip.target].name, clip.target < 10
+        category, esc10 = CLASSES[clip.target].name, str(clip.target < 10)
+        if spreadsheet:
+            esc10 = esc10.upper()
         rows.append((name, clip.fold, clip.target, category, esc10, src_file, take))
-    with open(folder / "meta" / "esc50.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow("filename,fold,target,category,esc10,src_file,take".split(","))
-        writer.writerows(sorted(rows))
+    header = "filename,fold,target,category,esc10,src_file,take".split(",")
+    files.write_table(
+        folder / "meta" / "esc50.csv",
+        [header, *sorted(rows)],
+        line_end="\r\n" if spreadsheet else "\n",
+        encoding="utf-8-sig" if spreadsheet else "utf-8",
+    )
     write_clip = functools.partial(
         _write_clip, folder=folder, seed=seed, n_samples=round(seconds * SAMPLE_RATE)
     )
