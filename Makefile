@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+TWO_WORKERS := --numprocesses 2 --dist loadfile
 
 .PHONY: demo test test-all lint format bench clean
 .DELETE_ON_ERROR:
@@ -17,10 +18,10 @@ demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --quiet
+	$(BIN)/python -m pytest --quiet $(TWO_WORKERS)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest --quiet -m ''
+	$(BIN)/python -m pytest --quiet $(TWO_WORKERS) -m ''
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -5,7 +5,6 @@ and writes shards and an index. The peers are run once a file, as scripts do, an
 all files joined, which saves them the start of a process a file.
 """
 
-import json
 import os
 import shutil
 import statistics
@@ -26,11 +25,12 @@ CLIP_S = 10
 RATE = 44_100
 MANY = 8  # times the clips, to see whether memory grows
 
+# Not getrusage's peak, which begins with that of the process that started this one.
 MEMORY = """
-import json, resource, sys
+import re, sys
 from aemjax.data.prepare import prepare
 prepare("manifest", sys.argv[1], sys.argv[2], clips_per_shard=50)
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
 
@@ -144,7 +144,7 @@ def _memory(folder: Path) -> dict:
             text=True,
             check=True,
         ).stdout
-        row["peak memory, MB"].append(round(json.loads(output)))
+        row["peak memory, MB"].append(round(int(output) / 1024))
     print(
         "peak memory of {} and {} clips: {} and {} MB".format(
             *row["clips"], *row["peak memory, MB"]
