@@ -1,11 +1,15 @@
 """The `aemjax` command: each verb calls one function of the package."""
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Sequence
 
 from aemjax import __version__
+
+# Of `prepare`, beside which a Beam runner's own are passed on.
+OWN_FLAGS = ("--allow-missing", "--skip-unreadable", "--storage", "--workers", "--seed")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -13,6 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options, unknown = parser.parse_known_args(arguments)
     if getattr(options, "runner", None):
+        for flag in unknown:  # Beam would drop a misspelt one of ours
+            name = flag.partition("=")[0]
+            if meant := difflib.get_close_matches(name, OWN_FLAGS, cutoff=0.8):
+                parser.error(f"unrecognized argument {flag}; is {meant[0]} meant?")
         options.beam_flags = [f"--runner={options.runner}", *unknown]
     elif unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")

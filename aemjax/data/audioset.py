@@ -138,6 +138,11 @@ def _rows(file: str) -> Iterator[tuple[Segment, str]]:
     columns = table["video_id"].to_pylist(), table["labels"].to_pylist()
     for row, (ytid, mids) in enumerate(zip(*columns, strict=True)):
         place = row_source(file, row)
+        if not ytid or not mids:
+            raise ValueError(
+                f"{place}: video_id is {ytid!r} and labels {mids!r}, expected both; "
+                "fetch the file again"
+            )
         yield Segment(place, PARQUET_SPLITS[folder], ytid, 0.0, 10.0, mids), place
 
 

@@ -8,7 +8,10 @@ from pathlib import PurePath
 
 from aemjax.data.folders import AnyPath, as_path, files_below
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
+    *(".aiff", ".aif", ".aifc", ".au", ".caf", ".w64"),
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

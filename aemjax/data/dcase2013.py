@@ -114,5 +114,10 @@ def _key(paths: list[str], files: set[str], names: list[str]) -> dict[str, str]:
                 f"{paths[0]}, row {number}: {row} names the scenes {sorted(found)}, "
                 f"expected one of {names}"
             )
-        scenes[stem] = found.pop()
+        (scene,) = found
+        if scenes.setdefault(stem, scene) != scene:
+            raise ValueError(
+                f"{paths[0]}, row {number}: {stem!r} is {scene!r} here and "
+                f"{scenes[stem]!r} in an earlier row; correct one"
+            )
     return scenes

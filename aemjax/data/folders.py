@@ -14,8 +14,26 @@ AnyPath = Path | UPath
 
 
 def as_path(path: str | os.PathLike) -> AnyPath:
-    """A path of pathlib's; of "gs://..." one with the same methods."""
-    return UPath(path) if "://" in str(path) else Path(path)
+    """An absolute path of pathlib's; of "gs://..." one with the same methods.
+
+    Raises:
+      ValueError: if what reads its file system is not installed, or its text does not
+        hold all that is needed to find it.
+    """
+    if "://" not in str(path):
+        return Path(path).absolute()  # the workers of a cluster have their own folder
+    found = UPath(path)
+    if found.storage_options:  # tasks and sources are texts, and these are in none
+        raise ValueError(
+            f"{path}: {dict(found.storage_options)} would not reach the workers, which "
+            f"are told {found}; name them in the file system's own configuration, or "
+            "mount the folder"
+        )
+    try:
+        _ = found.fs
+    except ImportError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return found
 
 
 def is_remote(path: AnyPath) -> bool:
@@ -23,20 +41,40 @@ def is_remote(path: AnyPath) -> bool:
 
 
 def files_below(folder: AnyPath) -> list[str]:
-    """Every file below a folder, sorted; strings, as a set may have millions."""
+    """Every file below a folder, sorted; strings, as a set may have millions.
+
+    Raises:
+      OSError: if a folder cannot be listed; none of a folder that does not exist.
+    """
     if is_remote(folder):
-        return sorted(map(folder.fs.unstrip_protocol, folder.fs.find(folder.path)))
-    found = []
-    for where, _, names in os.walk(folder, followlinks=True):
-        found += [os.path.join(where, name) for name in names]
-    return sorted(found)
+        found = map(folder.fs.unstrip_protocol, folder.fs.find(folder.path))
+    else:
+        found = [
+            os.path.join(where, name)
+            for where, _, names in os.walk(folder, onerror=_raise, followlinks=True)
+            for name in names
+        ]
+    # macOS leaves notes on "x.wav" in archives and on foreign disks, as "._x.wav".
+    return sorted(file for file in found if not os.path.basename(file).startswith("._"))
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def open_file(path: str) -> str | io.BytesIO:
-    """What a reader of audio takes: a file's name, or the content of a remote one."""
+    """What a reader of audio takes: a file's name, or the content of a remote one.
+
+    Raises:
+      ValueError: if a remote file is not there.
+    """
     if "://" not in path:
         return path
-    content = io.BytesIO(UPath(path).read_bytes())
+    try:
+        content = io.BytesIO(UPath(path).read_bytes())
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} has gone since it was listed; fetch it") from error
     content.name = path  # for messages
     return content
 

@@ -1,7 +1,8 @@
 """Any set of your own: a csv, or a folder per class.
 
 The csv has the columns `path,label` and optionally `split,fold,group,start_s,end_s`;
-paths are relative to it, and labels separated by `;` make a set multi-label.
+paths are relative to it, and labels separated by `;` make a set multi-label. Parts of one
+file are a group unless the csv names another.
 """
 
 import math
@@ -56,7 +57,7 @@ def _read_csv(path: Path) -> Listing:
                 labels=tuple(sorted({numbers[label] for label in own})),
                 split=_split(path, line, row),
                 fold=_fold(path, line, row),
-                group=row.get("group") or "",
+                group=row.get("group") or (row["path"] if part else ""),
                 start_s=start_s,
                 end_s=end_s,
             )

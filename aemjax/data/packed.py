@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from aemjax.data.clips import Clip
 from aemjax.data.records import WRITER_OPTIONS
 
-AUDIO_COLUMN = "audio"  # {"bytes": a whole audio file, "path": its name}
+AUDIO_COLUMN = "audio.bytes"  # whole audio files
 _ROW = re.compile(r"(.+\.parquet)#(\d+)")
 _BATCH_ROWS = 16
 
@@ -61,7 +62,8 @@ def pack(
         return
     wanted = {parse(clip.source)[1]: clip for clip in clips}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # Nobody else has it: a cluster may run a task on two machines at once.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         writer = ArrayRecordWriter(str(temporary), WRITER_OPTIONS)
         for row, content in enumerate(_contents(file)):
@@ -83,10 +85,10 @@ def pack(
 def _contents(file: str) -> Iterator[bytes | None]:
     try:
         with pq.ParquetFile(file) as parquet:
-            if AUDIO_COLUMN not in parquet.schema_arrow.names:
+            columns = [column.path for column in parquet.schema]
+            if AUDIO_COLUMN not in columns:
                 raise ValueError(
-                    f"its columns are {parquet.schema_arrow.names}, expected one named "
-                    f"{AUDIO_COLUMN!r}"
+                    f"its columns are {columns}, expected one named {AUDIO_COLUMN!r}"
                 )
             for batch in parquet.iter_batches(_BATCH_ROWS, columns=[AUDIO_COLUMN]):
                 for value in batch.column(0):

@@ -66,6 +66,8 @@ def prepare(
     source, out = folders.as_path(source), folders.as_path(out)
     if not source.exists():
         raise ValueError(f"source {source} does not exist")
+    if (out / records.MANIFEST).exists() and (out / shards.PLAN).exists():
+        return _close(out)  # killed between its last two steps
     finished = out / records.MANIFEST if folders.is_remote(out) else out
     if finished.exists():
         raise ValueError(f"{out} exists; remove it, or choose another --out")
@@ -109,12 +111,15 @@ def prepare(
     _pack_parquet(listing.clips, partial, run)
     sizes = [len(part) for parts in by_split.values() for part in parts]
     run(shards.write_shard, dict(zip(map(str, _all(paths)), sizes, strict=True)))
-    bad = [tuple(row) for path in _all(paths) for row in shards.read_part(path)["bad"]]
+    bad_of = {path: shards.read_part(path)["bad"] for path in _all(paths)}
+    bad = [tuple(row) for rows in bad_of.values() for row in rows]
     if bad and not skip_unreadable:
+        _forget(bad_of, partial)
         some = "\n  ".join(f"{clip}: {reason}" for clip, _, reason in bad[:5])
         raise ValueError(
-            f"{len(bad)} clips cannot be used:\n  {some}\nRepair them and remove "
-            f"{partial}, or leave them out with --skip-unreadable"
+            f"{len(bad)} clips cannot be used:\n  {some}\nRepair them, or leave them out "
+            "with --skip-unreadable, and run the same command again: shards without "
+            "them are kept"
         )
     if len(bad) == len(listing.clips) - len(absent):
         raise ValueError(
@@ -125,8 +130,7 @@ def prepare(
         assemble(partial, plan, dataset, listing, paths, [*missing, *bad])
     if partial != out:
         os.rename(partial, out)
-    _remove_work(out)
-    return json.loads((out / records.MANIFEST).read_text())
+    return _close(out)
 
 
 def _checked(listing: Listing, source: AnyPath) -> Listing:
@@ -231,10 +235,22 @@ def _pack_parquet(clips: Sequence[Clip], partial: AnyPath, run) -> None:
     run(shards.pack_file, tasks)
 
 
-def _remove_work(folder: AnyPath) -> None:
-    """Removes what only an unfinished set needs."""
+def _forget(bad_of: dict[AnyPath, list], partial: AnyPath) -> None:
+    """Has the shards with bad clips written anew the next time: they may be repaired."""
+    for path, bad in bad_of.items():
+        if bad:
+            shards.part_path(path).unlink()
+        for _, source, _ in bad:
+            if row := packed.parse(source):
+                found = packed.packed_path(partial / shards.PACKED, row[0])
+                found.unlink(missing_ok=True)
+
+
+def _close(folder: AnyPath) -> dict:
+    """Removes what only an unfinished set needs; returns the manifest."""
     for path in folder.glob(f"*.{records.SUFFIX}-*.json"):
         path.unlink()
-    (folder / shards.PLAN).unlink()
     if not folders.is_remote(folder):
         shutil.rmtree(folder / shards.PACKED, ignore_errors=True)
+    (folder / shards.PLAN).unlink()  # last: until then it is known as not closed
+    return json.loads((folder / records.MANIFEST).read_text())

@@ -87,15 +87,16 @@ def run_beam(
         raise ValueError(
             f"--runner needs Apache Beam ({error}); `pip install 'aemjax[beam]'`"
         ) from error
+    pipeline = beam.Pipeline(options=PipelineOptions(list(flags)))
     try:
-        with beam.Pipeline(options=PipelineOptions(list(flags))) as pipeline:
+        with pipeline:
             _ = (
                 pipeline
                 | beam.Create(list(tasks))
                 | beam.Reshuffle()  # else a runner may fuse all tasks into one
                 | beam.Map(function)
             )
-    except RuntimeError as error:  # Beam wraps what a task raised
+    except Exception as error:  # what a task raised, wrapped: each runner has its own
         raise OSError(
             f"the Beam pipeline failed: {error}; run the same command again: finished "
             "shards are kept"

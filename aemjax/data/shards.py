@@ -6,7 +6,8 @@ lies beside it in the unfinished set:
     plan.json           the arguments that all shards share
     SHARD.clips.json    its clips, in the order of its records
     SHARD.json          when it is written: index rows, bad clips, checksum
-    packed/             clips of parquet files, encoded (`aemjax.data.packed`)
+    packed/             clips of parquet files, encoded (`aemjax.data.packed`), and
+                        shards while they are written
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -73,7 +75,7 @@ def write_shard(path: str) -> None:
         return
     plan = json.loads((shard.parent / PLAN).read_text())
     rows, bad = [], []
-    with writing(shard), _temporary_beside(shard) as temporary:
+    with writing(shard), _temporary(shard) as temporary:
         writer = ArrayRecordWriter(str(temporary), records.WRITER_OPTIONS)
         for clip in read_clips(clips_path(shard)):
             try:
@@ -134,13 +136,17 @@ def writing(path: AnyPath) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _temporary_beside(path: AnyPath) -> Iterator[Path]:
-    """A local file to write to, on the disk of `path` if that is local; then gone."""
+def _temporary(path: AnyPath) -> Iterator[Path]:
+    """A local file to write to, on the disk of `path` if that is local; then gone.
+
+    Nobody else has it: a cluster may run a task on two machines at once.
+    """
     if folders.is_remote(path):
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder) / path.name
         return
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.parent / PACKED / f"{path.name}.{uuid.uuid4().hex}.tmp"
+    temporary.parent.mkdir(exist_ok=True)
     try:
         yield temporary
     finally:
@@ -153,13 +159,13 @@ def _example(clip: Clip, plan: dict, folder: AnyPath) -> tuple[dict, bytes]:
     if row_of_file is None:
         return _encode(clip, folders.open_file(clip.source), plan=plan)
     file, row = row_of_file
-    return packed.read(
-        _open_packed(str(packed.packed_path(folder / PACKED, file))), row
-    )
+    path = packed.packed_path(folder / PACKED, file)
+    return packed.read(_open_packed(str(path), path.stat().st_mtime_ns), row)
 
 
 @functools.lru_cache(maxsize=256)
-def _open_packed(path: str) -> ArrayRecordDataSource:
+def _open_packed(path: str, written_ns: int) -> ArrayRecordDataSource:
+    # By time as well: a preparation may be begun anew by the same process.
     return ArrayRecordDataSource([path])
 
 

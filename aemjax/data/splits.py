@@ -25,6 +25,7 @@ from aemjax.data.prepared import PreparedSet
 
 PROTOCOLS = ("official", "kfold", "draws", "lists")
 EVAL_SHARE = 0.2  # of `draws`
+CANDIDATES = 100  # of a grouped draw, of which the most stratified is taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,20 +198,45 @@ def _kfold(data: PreparedSet, order: np.ndarray, protocol: Protocol):
 
 
 def _draws(data: PreparedSet, order: np.ndarray, protocol: Protocol):
-    """Independent draws; a grouped one is the first of five grouped folds."""
-    share = round(1 / EVAL_SHARE)
-    classes = _classes(data, at_least=share)[order]
+    """Independent draws; of grouped ones the most stratified of a hundred."""
+    at_least = round(1 / EVAL_SHARE)
+    classes = _classes(data, at_least=at_least)[order]
     if not protocol.grouped:
         drawer = StratifiedShuffleSplit(
             protocol.folds, test_size=EVAL_SHARE, random_state=protocol.seed
         )
         yield from drawer.split(classes, classes)
         return
-    groups = _groups(data, share)[order]
-    seeds = np.random.SeedSequence(protocol.seed).generate_state(protocol.folds)
-    for seed in seeds:
-        drawer = StratifiedGroupKFold(share, shuffle=True, random_state=int(seed))
-        yield next(drawer.split(classes, classes, groups))
+    groups = np.unique(_groups(data, at_least)[order], return_inverse=True)[1]
+    for number in range(protocol.folds):
+        rng = np.random.default_rng((protocol.seed, number))
+        drawn = np.isin(groups, _draw_groups(rng, groups, classes))
+        yield np.flatnonzero(~drawn), np.flatnonzero(drawn)
+
+
+def _draw_groups(
+    rng: np.random.Generator, groups: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
+    """Groups that together have `EVAL_SHARE` of the clips, and about that of each class.
+
+    scikit-learn has no such draw: its folds by group and class put the same large groups
+    together whatever the seed, and its draws by group count groups, not clips.
+    """
+    table = np.zeros((groups.max() + 1, classes.max() + 1))  # group, class
+    np.add.at(table, (groups, classes), 1)
+    total = table.sum(axis=0)
+    present = total > 0
+
+    def candidate() -> np.ndarray:
+        drawn = rng.permutation(len(table))
+        clips = np.cumsum(table[drawn].sum(axis=1))
+        return drawn[: 1 + np.abs(clips - EVAL_SHARE * clips[-1]).argmin()]
+
+    def deviation(drawn: np.ndarray) -> float:
+        shares = table[drawn].sum(axis=0)[present] / total[present]
+        return np.abs(shares - EVAL_SHARE).max()
+
+    return min((candidate() for _ in range(CANDIDATES)), key=deviation)
 
 
 def _groups(data: PreparedSet, at_least: int) -> np.ndarray:

@@ -33,7 +33,7 @@ def get_config(variant: str = "task1") -> ConfigDict:
     alpha = {"task1": (0.68, 0.32), "task2": (0.37, 0.63), "task3": (0.27, 0.73)}
     c.loss.update(name="focal", gamma=0.5, alpha=alpha[variant])
     c.data.update(protocol="draws", folds=5, grouped=True)
-    c.data.crop_s = 8.0  # whole recordings; shorter ones are looped
+    c.data.crop_s = 8.0  # of longer recordings; shorter ones are looped
     c.augment.update(mixup_alpha=0.1, mixup_start_fraction=20 / 400)
     c.optimizer.update(name="adam", weight_decay=1e-8)
     c.optimizer.learning_rate = {"task1": 1e-3, "task2": 1e-3, "task3": 1e-6}[variant]

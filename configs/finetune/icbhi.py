@@ -41,7 +41,7 @@ def get_config(variant: str = "official") -> ConfigDict:
     else:
         c.data.update(protocol="kfold", folds=5, grouped=True)
         c.optimizer.lr_fraction = 0.6
-    c.data.crop_s = 8.0  # whole cycles; shorter ones are looped
+    c.data.crop_s = 8.0  # 15 cycles are longer; shorter ones are looped
     c.augment.update(mixup_alpha=0.1, mixup_start_fraction=35 / 350)
     c.optimizer.update(name="adam", learning_rate=1e-3, weight_decay=2e-4)
     c.train.update(batch_size=64, epochs=350.0)

@@ -87,3 +87,28 @@ def test_models_load_without_the_training_stack():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_a_misspelt_flag_does_not_become_the_runners(capsys):
+    words = ["prepare", "esc50", "--source=in", "--out=out"]
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--runner=DirectRunner", "--skip-unreadible"])
+    assert "--skip-unreadible; is --skip-unreadable meant?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--region=europe-west4"])
+    assert "unrecognized arguments: --region" in capsys.readouterr().err
+
+
+def test_a_runners_flags_are_passed_on(monkeypatch, capsys):
+    found = {}
+
+    def prepare(*_, **options):
+        found.update(options)
+        shown = ("dataset", "listed", "kept", "skipped", "checksum")
+        return dict.fromkeys(shown)
+
+    monkeypatch.setattr("aemjax.data.prepare.prepare", prepare)
+    words = ["prepare", "esc50", "--source=in", "--out=out", "--storage=flac"]
+    cli.main([*words, "--runner=FlinkRunner", "--flink_master=host:8081"])
+    assert found["beam_flags"] == ["--runner=FlinkRunner", "--flink_master=host:8081"]
+    assert found["storage"] == "flac"

@@ -104,14 +104,12 @@ def set_of(tmp_path_factory, save, table):
     def make(rows):
         folder = tmp_path_factory.mktemp("rows")
         rng = np.random.default_rng(0)
-        save(folder / "all.wav", rng.uniform(-0.5, 0.5, 160 * len(rows)))
+        for i in range(len(rows)):
+            save(folder / f"{i:02d}.wav", rng.uniform(-0.5, 0.5, 160))
         table(
             folder / "set.csv",
-            ("path", "label", "split", "fold", "group", "start_s", "end_s"),
-            [
-                ("all.wav", *row, i / 100, (i + 1) / 100)  # rows become parts of it
-                for i, row in enumerate(rows)
-            ],
+            ("path", "label", "split", "fold", "group"),
+            [(f"{i:02d}.wav", *row) for i, row in enumerate(rows)],
         )
         prepare("manifest", folder, folder / "set")
         return PreparedSet(folder / "set")

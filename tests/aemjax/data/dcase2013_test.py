@@ -95,6 +95,7 @@ def test_key_with_or_without_header(dcase_dir, key, where):
             r"row 2: \['a.wav', 'sea'\] names the scenes \[\],",
         ),
         ("bus01.wav,park\na.wav,bus", r"row 1: .* names the scenes \['bus', 'park'\]"),
+        ("a.wav,bus\na.wav,park", "row 2: 'a' is 'park' here and 'bus' in an earlier"),
     ],
 )
 def test_unclear_key(dcase_dir, key, message):

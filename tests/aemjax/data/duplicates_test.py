@@ -18,27 +18,6 @@ def twelve(set_of):
     return set_of([("abc"[i % 3], "full", 1 + i % 3, "") for i in range(12)])
 
 
-@pytest.mark.parametrize("longest", [0, 1, 7])
-def test_keys_are_equal_where_the_strings_are(longest):
-    rng = np.random.default_rng(0)
-    words = np.array(
-        ["".join(rng.choice([*"ab0é\U0001f514"], n)) for n in [longest] * 300] + [""]
-    )
-    keys = duplicates.keys(words)
-    assert len(set(keys.tolist())) == len(set(words.tolist()))
-    for word in set(words.tolist()):
-        assert len(set(keys[words == word].tolist())) == 1
-
-
-def test_keys_of_more_strings_than_a_block():
-    words = np.arange(70_000).astype(str)
-    keys = duplicates.keys(words)
-    assert len(set(keys.tolist())) == 70_000
-    some = slice(65_530, 65_540)
-    np.testing.assert_array_equal(keys[some], duplicates.keys(words[some]))
-    assert len(duplicates.keys(words[:0])) == 0
-
-
 def test_counts():
     words = np.array(["b", "", "a", "b", "", "b"])
     assert duplicates.counts(words) == {"": 2, "a": 1, "b": 3}

@@ -118,6 +118,39 @@ def test_work_begun_with_other_arguments_is_not_lost(tmp_path, esc50_at, change)
     assert len(PreparedSet(out)) == 30
 
 
+def test_a_repaired_clip_is_read_again(tmp_path, save):
+    source, out = tmp_path / "in", tmp_path / "out"
+    for i in range(9):
+        save(source / "dog" / f"{i}.wav", noise(800, seed=i))
+    good = (source / "dog" / "4.wav").read_bytes()
+    (source / "dog" / "4.wav").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match="Repair them, or .* run the same command again"
+    ):
+        prepare("manifest", source, out, clips_per_shard=3)
+    kept = {p: p.stat().st_ino for p in tmp_path.glob("out.incomplete/*-of-00003.json")}
+    assert len(kept) == 2
+    (source / "dog" / "4.wav").write_bytes(good)
+    prepare("manifest", source, out, clips_per_shard=3)
+    prepare("manifest", source, tmp_path / "whole", clips_per_shard=3)
+    assert shards(out) == shards(tmp_path / "whole")
+    assert (out / "index.parquet").read_bytes() == (
+        tmp_path / "whole" / "index.parquet"
+    ).read_bytes()
+
+
+def test_killed_between_the_last_two_steps(tmp_path, save, monkeypatch):
+    save(tmp_path / "in" / "dog" / "a.wav", noise(800))
+    with monkeypatch.context() as patch:
+        patch.setattr("aemjax.data.prepare._close", lambda folder: {})
+        prepare("manifest", tmp_path / "in", tmp_path / "out")
+    assert (tmp_path / "out" / "plan.json").is_file()
+    assert prepare("manifest", tmp_path / "in", tmp_path / "out")["kept"] == 1
+    assert not list((tmp_path / "out").glob("*clips.json"))
+    with pytest.raises(ValueError, match="out exists; remove it"):
+        prepare("manifest", tmp_path / "in", tmp_path / "out")
+
+
 def test_a_source_that_changed_is_noticed(tmp_path, save):
     source, out = tmp_path / "in", tmp_path / "out"
     save(source / "dog" / "a.wav", noise(800))
@@ -164,7 +197,7 @@ def test_a_full_disk(tmp_path, save, table, workers):
     planned |= {
         f"{name}.clips.json" for name in (first, first.replace("first", "second"))
     }
-    allowed = {"plan.json", first, f"{first}.json", *planned}
+    allowed = {"plan.json", "packed", first, f"{first}.json", *planned}
     left = {path.name for path in partial.iterdir()}
     assert left == allowed if workers == 1 else left <= allowed
     prepare("manifest", source, out)

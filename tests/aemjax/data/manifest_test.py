@@ -36,7 +36,7 @@ def test_manifest_with_every_column(tmp_path, table):
     source = str(tmp_path / "in" / "a.wav")
     assert manifest.read(tmp_path).clips == (
         Clip("in/a.wav@0.5-1.25", source, (0, 1), "train", 2, "anna", "", 0.5, 1.25),
-        Clip("in/a.wav@None-2.0", source, (0,), "full", 3, "", "", None, 2.0),
+        Clip("in/a.wav@None-2.0", source, (0,), "full", 3, "in/a.wav", "", None, 2.0),
     )
 
 

@@ -95,6 +95,7 @@ def test_a_set_holds_its_sources(tmp_path, save, table):
     assert data.id[order.index(5)] == "5.wav@0.01-0.03"
     assert data.split.tolist() == [splits[i] for i in order]
     assert data.fold.tolist() == [folds[i] for i in order]
+    groups[5] = "5.wav"  # of a part, the file
     assert data.group.tolist() == [groups[i] for i in order]
     assert data.clipped_samples.tolist() == [2 * (i == 3) for i in order]
     assert (data.source_rate == 16_000).all()

@@ -114,6 +114,44 @@ def test_a_bad_row_of_a_parquet_set(tmp_path, parquet):
     assert (manifest["kept"], manifest["skipped"]["unreadable"]) == (13, 2)
 
 
+def test_a_repaired_parquet_file_is_packed_again(tmp_path, parquet):
+    source, _ = parquet
+    name = source / "data" / "eval" / "02.parquet"
+    good = name.read_bytes()
+    rows = pq.read_table(name).to_pylist()
+    rows[1]["audio"]["bytes"] = b"not audio"
+    pq.write_table(pa.Table.from_pylist(rows), name)
+    with pytest.raises(ValueError, match="1 clips cannot be used"):
+        prepare("audioset", source, tmp_path / "out")
+    name.write_bytes(good)
+    assert prepare("audioset", source, tmp_path / "out")["kept"] == 15
+
+
+def test_a_row_without_labels(tmp_path, parquet):
+    source, _ = parquet
+    name = source / "data" / "eval" / "02.parquet"
+    rows = pq.read_table(name).to_pylist()
+    rows[2]["labels"] = None
+    pq.write_table(pa.Table.from_pylist(rows), name)
+    with pytest.raises(ValueError, match="02.parquet#2: video_id is .* labels None"):
+        prepare("audioset", source, tmp_path / "out")
+
+
+def test_a_parquet_set_that_was_repaired(tmp_path, parquet):
+    """What this process read of the unfinished set is not taken for the new one's."""
+    source, audio = parquet
+    name = source / "data" / "eval" / "02.parquet"
+    whole = name.read_bytes()
+    rows = pq.read_table(name).to_pylist()
+    rows[1]["audio"]["bytes"] = b"not audio"
+    pq.write_table(pa.Table.from_pylist(rows), name)
+    with pytest.raises(ValueError, match="1 clips cannot be used"):
+        prepare("audioset", source, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out.incomplete")
+    name.write_bytes(whole)
+    assert prepare("audioset", source, tmp_path / "out")["kept"] == len(audio)
+
+
 def test_a_cut_parquet_file(tmp_path, parquet):
     source, _ = parquet
     name = source / "data" / "eval" / "02.parquet"

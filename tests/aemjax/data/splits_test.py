@@ -131,6 +131,18 @@ def test_draws_are_independent(grouped, in_groups):
     assert protocol.describe(grouped) == f"6 stratified 80/20 draws by seed 1, {groups}"
 
 
+def test_no_group_is_drawn_more_than_by_chance(set_of):
+    """A group of four times the clips is evaluated in about a fifth of the draws."""
+    rows = [("ab"[i % 2], "full", 0, "large") for i in range(8)]
+    rows += [("ab"[i % 2], "full", 0, f"g{i // 2}") for i in range(32)]
+    data = set_of(rows)
+    divisions = splits.divide(data, Protocol("draws", folds=50))
+    drawn = [set(data.group[division.eval]) for division in divisions]
+    assert all(len(division.eval) == 8 for division in divisions)
+    assert 1 <= sum("large" in groups for groups in drawn) <= 25
+    assert all(any(f"g{i}" in groups for groups in drawn) for i in range(16))
+
+
 @pytest.mark.parametrize("name", ["kfold", "draws"])
 @pytest.mark.parametrize("in_groups", [True, False])
 def test_divisions_are_a_function_of_ids_and_seed(grouped, name, in_groups):

@@ -1,0 +1,72 @@
+"""Folders here and elsewhere: what is found in them, and what is said of failures."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from aemjax.data import folders
+
+
+def test_a_path_holds_wherever_a_worker_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert folders.as_path("sets/esc50") == tmp_path / "sets" / "esc50"
+    assert folders.as_path(tmp_path) == tmp_path
+    assert not folders.is_remote(folders.as_path("sets"))
+    assert folders.as_path("memory://a/b") == UPath("memory://a/b")
+    assert folders.is_remote(folders.as_path("memory://a/b"))
+
+
+def test_a_file_system_whose_package_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(ValueError, match="^gs://mine/set: .*install gcsfs"):
+        folders.as_path("gs://mine/set")
+
+
+def test_a_path_that_does_not_say_all():
+    """Only its text goes to the workers, and that is hdfs:///sets, of another host."""
+    message = (
+        r"hdfs://host:8020/sets: \{'host': 'host', 'port': 8020\} would not reach the "
+        "workers, which are told hdfs:///sets; "
+    )
+    with pytest.raises(ValueError, match=message):
+        folders.as_path("hdfs://host:8020/sets")
+
+
+@pytest.mark.parametrize("where", ["here", "memory"])
+def test_files_below(tmp_path, where):
+    root = tmp_path if where == "here" else UPath("memory://below")
+    for name in ("b/2.wav", "a.wav", "b/c/1.wav", "b/._2.wav"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    expected = [root / name for name in ("a.wav", "b/2.wav", "b/c/1.wav")]
+    assert [*map(folders.as_path, folders.files_below(root))] == expected
+    assert folders.files_below(root / "nowhere") == []
+
+
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_empty(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    list_folder = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError, match="Permission denied: .*/a"):
+        folders.files_below(tmp_path)
+
+
+def test_open_file():
+    file = UPath("memory://open/a.wav")
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"abc")
+    opened = folders.open_file(str(file))
+    assert (opened.read(), opened.name) == (b"abc", "memory://open/a.wav")
+    assert folders.open_file("gone.wav") == "gone.wav"
+    message = "memory://open/b.wav has gone since it was listed; fetch it"
+    with pytest.raises(ValueError, match=message):
+        folders.open_file("memory://open/b.wav")
