@@ -18,10 +18,10 @@ from aemjax.train.workdir import read_results
 
 ROOT = Path(__file__).parents[1]
 DEFAULT_OUT = Path("build/demo")
-MIN_GAIN = 0.05  # of accuracy on the held-out fold, last epoch
+MIN_GAIN = 0.05  # of accuracy on the clips held out, last epoch
 
 COMMANDS = """
-aemjax synthesize audioset --out {out}/audioset_twin --clips 1500 --seconds 2 --workers 2
+aemjax synthesize audioset --out {out}/audioset_twin --clips 1500 --classes 20 --seconds 2 --workers 2
 aemjax synthesize esc50 --out {out}/esc50_twin --clips 500 --classes 10 --seconds 1.5 --workers 2
 aemjax prepare audioset --source {out}/audioset_twin --out {out}/audioset
 aemjax prepare esc50 --source {out}/esc50_twin --out {out}/esc50
