@@ -18,6 +18,6 @@ def get_config() -> ConfigDict:
     # Of a run this short mixup and large batches take more than they give.
     c.augment.mixup_alpha = 0.0
     c.optimizer.learning_rate = 2e-3
-    c.train.update(batch_size=16, epochs=6.0, log_every_steps=50)
-    c.eval.update(batch_size=32, every_epochs=6.0)
+    c.train.update(batch_size=16, epochs=8.0, log_every_steps=50)
+    c.eval.update(batch_size=32, every_epochs=8.0)
     return c
