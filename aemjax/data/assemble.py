@@ -76,9 +76,7 @@ def assemble(
         multi_label = max(len(labels) for labels in index["labels"].to_pylist()) > 1
     manifest = plan | {
         "multi_label": multi_label,
-        "protocols": dataset.protocols,
         "official": dataset.official,
-        "metrics": dataset.metrics,
         "normal_class": dataset.normal_class,
         "positive_class": dataset.positive_class,
         "published": {

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aemjax.data.clips import Clip, Listing, files_by_stem, read_csv
+from aemjax.data.clips import Clip, Listing, by_stem, read_csv
 from aemjax.data.folders import AnyPath, files_below
 from aemjax.data.packed import row_source
 
@@ -54,9 +54,10 @@ def read(source: AnyPath) -> Listing:
     """
     numbers, names = _classes(source / CLASSES_FILE)
     tables = {s: source / f for s, f in SPLITS.items() if (source / f).is_file()}
-    parquet = [f for f in files_below(source) if f.endswith(".parquet")]
+    found = files_below(source)
+    parquet = [file for file in found if file.endswith(".parquet")]
     if tables:
-        files = files_by_stem(source)
+        files = by_stem(found)
         rows = {
             segment.ytid: place for file in parquet for segment, place in _rows(file)
         }

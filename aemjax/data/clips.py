@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 
 from aemjax.data.folders import AnyPath, as_path, files_below
@@ -125,8 +125,13 @@ def _check_row(
 
 def files_by_stem(folder: AnyPath) -> dict[str, str]:
     """Every audio file below `folder`, by name without extension."""
+    return by_stem(files_below(folder))
+
+
+def by_stem(files: Iterable[str]) -> dict[str, str]:
+    """Those of `files` that are audio, by name without extension."""
     return {
         PurePath(file).stem: file
-        for file in files_below(folder)
+        for file in files
         if file.lower().endswith(AUDIO_SUFFIXES)
     }

@@ -17,22 +17,9 @@ from aemjax.data import assemble as module
 from aemjax.data import runners
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
+from tests.aemjax.data.made import noise, shards
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-def noise(n_samples, *, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.integers(-20_000, 20_000, n_samples).astype(np.int16)
-
-
-def shards(folder):
-    """name -> bytes of every finished shard."""
-    return {
-        path.name: path.read_bytes()
-        for path in folder.glob("*.array_record-*")
-        if path.suffix not in (".json", ".tmp")
-    }
 
 
 def python(code, *arguments):

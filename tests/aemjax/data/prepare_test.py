@@ -1,9 +1,8 @@
-"""Official folder -> prepared set: its contents, its refusals, and broken-off runs."""
+"""Official folder -> prepared set: its contents and its refusals."""
 
 import csv
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,22 +14,7 @@ from aemjax.audio.read import read_audio, to_int16
 from aemjax.data import records
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
-
-REPOSITORY = Path(__file__).parents[3]
-
-
-def noise(n_samples, *, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.integers(-20_000, 20_000, n_samples).astype(np.int16)
-
-
-def shards(folder):
-    """name -> bytes of every finished shard."""
-    return {
-        path.name: path.read_bytes()
-        for path in folder.glob("*.array_record-*")
-        if path.suffix not in (".json", ".tmp")
-    }
+from tests.aemjax.data.made import noise, shards
 
 
 def skipped(folder):

@@ -58,6 +58,12 @@ def parquet(tmp_path):
     return folder, audio
 
 
+def _change(name, row, **values):
+    rows = pq.read_table(name).to_pylist()
+    rows[row] |= values
+    pq.write_table(pa.Table.from_pylist(rows), name)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_parquet_set(tmp_path, parquet, workers):
     source, audio = parquet
@@ -102,10 +108,8 @@ def test_segment_lists_choose_the_rows_of_a_parquet_set(tmp_path, parquet):
 def test_a_bad_row_of_a_parquet_set(tmp_path, parquet):
     source, _ = parquet
     name = source / "data" / "eval" / "02.parquet"
-    rows = pq.read_table(name).to_pylist()
-    rows[1]["audio"]["bytes"] = b"not audio"
-    rows[3]["audio"]["bytes"] = None
-    pq.write_table(pa.Table.from_pylist(rows), name)
+    _change(name, 1, audio={"bytes": b"not audio", "path": "x.flac"})
+    _change(name, 3, audio={"bytes": None, "path": "y.flac"})
     with pytest.raises(ValueError, match="2 clips cannot be used") as refusal:
         prepare("audioset", source, tmp_path / "out")
     assert f"{name}#1: cannot be read" in str(refusal.value)
@@ -114,40 +118,25 @@ def test_a_bad_row_of_a_parquet_set(tmp_path, parquet):
     assert (manifest["kept"], manifest["skipped"]["unreadable"]) == (13, 2)
 
 
-def test_a_repaired_parquet_file_is_packed_again(tmp_path, parquet):
-    source, _ = parquet
-    name = source / "data" / "eval" / "02.parquet"
-    good = name.read_bytes()
-    rows = pq.read_table(name).to_pylist()
-    rows[1]["audio"]["bytes"] = b"not audio"
-    pq.write_table(pa.Table.from_pylist(rows), name)
-    with pytest.raises(ValueError, match="1 clips cannot be used"):
-        prepare("audioset", source, tmp_path / "out")
-    name.write_bytes(good)
-    assert prepare("audioset", source, tmp_path / "out")["kept"] == 15
-
-
 def test_a_row_without_labels(tmp_path, parquet):
     source, _ = parquet
     name = source / "data" / "eval" / "02.parquet"
-    rows = pq.read_table(name).to_pylist()
-    rows[2]["labels"] = None
-    pq.write_table(pa.Table.from_pylist(rows), name)
+    _change(name, 2, labels=None)
     with pytest.raises(ValueError, match="02.parquet#2: video_id is .* labels None"):
         prepare("audioset", source, tmp_path / "out")
 
 
-def test_a_parquet_set_that_was_repaired(tmp_path, parquet):
-    """What this process read of the unfinished set is not taken for the new one's."""
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_parquet_set_that_was_repaired(tmp_path, parquet, anew):
+    """Gone on with or begun anew, nothing of the bad file is taken for the good one."""
     source, audio = parquet
     name = source / "data" / "eval" / "02.parquet"
     whole = name.read_bytes()
-    rows = pq.read_table(name).to_pylist()
-    rows[1]["audio"]["bytes"] = b"not audio"
-    pq.write_table(pa.Table.from_pylist(rows), name)
+    _change(name, 1, audio={"bytes": b"not audio", "path": "x.flac"})
     with pytest.raises(ValueError, match="1 clips cannot be used"):
         prepare("audioset", source, tmp_path / "out")
-    shutil.rmtree(tmp_path / "out.incomplete")
+    if anew:
+        shutil.rmtree(tmp_path / "out.incomplete")
     name.write_bytes(whole)
     assert prepare("audioset", source, tmp_path / "out")["kept"] == len(audio)
 
