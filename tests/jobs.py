@@ -1,8 +1,11 @@
 """Small versions of the shipped configs, and jobs run in processes of their own."""
 
+import concurrent.futures
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -48,19 +51,77 @@ def overrides(config: ConfigDict) -> dict:
     }
 
 
-def start(job: str, config: str, workdir: Path, overrides: dict, *, devices: int = 1):
+def start(
+    job: str,
+    config: str,
+    workdir: Path,
+    overrides: dict,
+    *,
+    devices: int = 1,
+    flags: tuple[str, ...] = (),
+):
     """Starts `python -m JOB`; overrides are {"section.key": value}."""
     arguments = [f"--config.{key}={value}" for key, value in overrides.items()]
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    xla = f"--xla_force_host_platform_device_count={devices}"
     return subprocess.Popen(
         [sys.executable, "-m", job, f"--config={config}", f"--workdir={workdir}"]
-        + arguments,
+        + arguments
+        + list(flags),
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": flags},
+        env=os.environ | {"XLA_FLAGS": xla},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def start_several(
+    *args,
+    processes: int,
+    flags: tuple[str, ...] = (),
+    own: Sequence[tuple[str, ...]] | None = None,
+    **kwargs,
+) -> list:
+    """Starts the processes of one job.
+
+    `devices` are those of each, `flags` are for all; `own`: those of each.
+    """
+    address = f"localhost:{free_port()}"
+    return [
+        start(
+            *args,
+            flags=(
+                f"--coordinator_address={address}",
+                f"--process_count={processes}",
+                f"--process_index={index}",
+                *flags,
+                *(own[index] if own else ()),
+            ),
+            **kwargs,
+        )
+        for index in range(processes)
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def finish(processes: list) -> list[tuple[int, str]]:
+    """(exit code, output) of each; what still runs after five minutes is killed."""
+
+    def wait(process) -> tuple[int, str]:
+        try:
+            output, _ = process.communicate(timeout=300)
+        finally:
+            process.kill()
+        return process.returncode, output
+
+    # All at once: one whose output nobody reads would stop, and with it the others.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return list(pool.map(wait, processes))
 
 
 def run(*args, **kwargs) -> tuple[int, str]:

@@ -2,14 +2,15 @@
 
     WORKDIR/checkpoints/STEP/{weights,optimizer,ema,card,metrics}
 
-`weights` is what inference needs: {"params", "batch_stats"}. The newest, the best by a
-metric and step 0 are kept.
+`weights` is what inference needs: {"params", "batch_stats"}; `ema` is their average, of
+the same structure. The newest, the best by a metric and step 0 are kept. With several
+processes, each calls what is here, as often and in the same order.
 """
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,50 +18,19 @@ import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding
 from orbax.checkpoint import checkpoint_managers
 
+from aemjax.data.folders import AnyPath, as_path
+from aemjax.train.card import Card
 from aemjax.train.state import TrainState
-from aemjax.train.workdir import difference, git_commit
+from aemjax.train.workdir import difference
 
 PyTree = Any
 FOLDER = "checkpoints"
 
 
-@dataclasses.dataclass(frozen=True)
-class Card:
-    """What a checkpoint says of itself.
-
-    Attributes:
-      model: arguments of `aemjax.models.create`.
-      sample_rate: Hz of the audio that the model was trained on.
-      labels: class names, in the order of the logits.
-      multi_label: sigmoid rather than softmax.
-      metric: by which the best step was chosen.
-      commit: git commit of the code, or "unknown".
-      data: where the training audio came from, and its fingerprint.
-    """
-
-    model: dict[str, Any]
-    sample_rate: int
-    labels: list[str]
-    multi_label: bool
-    metric: str
-    commit: str
-    data: dict[str, Any]
-
-    @classmethod
-    def of_run(cls, model: dict[str, Any], manifest: dict[str, Any], metric: str):
-        """The card of a run of this checkout on the prepared set of a manifest."""
-        return cls(
-            model=model,
-            sample_rate=manifest["sample_rate"],
-            labels=manifest["labels"],
-            multi_label=manifest["multi_label"],
-            metric=metric,
-            commit=git_commit(),
-            data={
-                "dataset": manifest["dataset"],
-                "fingerprint": manifest["checksum"],
-            },
-        )
+class _Manager(ocp.CheckpointManager):
+    def reached_preemption(self, step: int) -> bool:
+        # The loop asks JAX, once a step: asking counts as having done that step.
+        return False
 
 
 class Checkpoints:
@@ -68,7 +38,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        workdir: str | Path,
+        workdir: str | AnyPath,
         *,
         metric: str | None = None,
         keep_latest: int = 1,
@@ -98,8 +68,9 @@ class Checkpoints:
                     get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False
                 )
             )
-        self._manager = ocp.CheckpointManager(
-            Path(workdir).absolute() / FOLDER,
+        self._folder = str(as_path(workdir) / FOLDER)
+        self._manager = _Manager(
+            self._folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
                 best_fn=rank,  # without it Orbax stores no metrics
@@ -118,6 +89,7 @@ class Checkpoints:
 
         Raises:
           ValueError: if there are metrics, and the one to select by is not among them.
+          OSError: if this or the save before cannot be written.
         """
         if metrics is not None and self._metric not in metrics:
             raise ValueError(
@@ -125,18 +97,19 @@ class Checkpoints:
                 f"leave undefined; defined are {sorted(metrics)}"
             )
         items = {
-            "weights": ocp.args.StandardSave(weights(state)),
+            "weights": ocp.args.StandardSave(state.weights),
             "optimizer": ocp.args.StandardSave(state.opt_state),
             "card": ocp.args.JsonSave(dataclasses.asdict(card)),
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardSave(state.ema)
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(**items),
-            metrics=dict(metrics) if metrics is not None else None,
-            force=True,
-        )
+        with self._writing():
+            self._manager.save(
+                int(state.step),
+                args=ocp.args.Composite(**items),
+                metrics=dict(metrics) if metrics is not None else None,
+                force=True,
+            )
 
     @property
     def steps(self) -> list[int]:
@@ -188,7 +161,7 @@ class Checkpoints:
                 tree,
             )
 
-        wanted = {"weights": weights(like), "optimizer": like.opt_state}
+        wanted = {"weights": like.weights, "optimizer": like.opt_state}
         if like.ema is not None:
             wanted["ema"] = like.ema
         self._check_shapes(step, wanted["weights"])
@@ -206,68 +179,94 @@ class Checkpoints:
             ema=restored.ema if like.ema is not None else None,
         )
 
-    def load_weights(self, step: int) -> PyTree:
-        """{"params", "batch_stats"} of a step, as NumPy arrays on the host."""
+    def load_weights(self, step: int, item: str = "weights") -> PyTree:
+        """{"params", "batch_stats"} of a step, as NumPy arrays on the host.
+
+        Args:
+          item: "weights", or "ema": their moving average, where the run keeps one.
+
+        Raises:
+          ValueError: if the step holds no such item.
+        """
+        if not as_path(self._path(step, item)).is_dir():
+            raise ValueError(
+                f"step {step} of {self._folder} holds no {item!r}; expected 'weights', "
+                "or 'ema' of a run with train.ema_decay"
+            )
         with ocp.StandardCheckpointer() as checkpointer:
-            stored = self._stored_weights(step, checkpointer)
+            stored = self._stored(step, checkpointer, item)
             device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
             like = jax.tree.map(
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
                 stored,
             )
-            restored = checkpointer.restore(self._weights_path(step), like)
+            restored = checkpointer.restore(self._path(step, item), like)
             return jax.device_get(restored)
 
-    def _weights_path(self, step: int) -> Path:
-        return Path(self._manager.directory) / str(step) / "weights"
+    def _path(self, step: int, item: str) -> str:
+        return f"{self._folder}/{step}/{item}"
 
-    def _stored_weights(self, step: int, checkpointer) -> PyTree:
-        """Shapes and dtypes of a step's weights."""
-        return dict(checkpointer.metadata(self._weights_path(step)).item_metadata.tree)
+    def _stored(self, step: int, checkpointer, item: str) -> PyTree:
+        """Shapes and dtypes of an item."""
+        return dict(checkpointer.metadata(self._path(step, item)).item_metadata.tree)
 
     def _check_shapes(self, step: int, wanted: PyTree) -> None:
         with ocp.StandardCheckpointer() as checkpointer:
-            found = _shapes(self._stored_weights(step, checkpointer))
+            found = _shapes(self._stored(step, checkpointer, "weights"))
         if found != (wanted := _shapes(wanted)):
             raise ValueError(
-                f"{self._weights_path(step)} is a checkpoint of another model; "
+                f"{self._path(step, 'weights')} is a checkpoint of another model; "
                 + difference(found, wanted, "the checkpoint", "this run")
             )
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except (ValueError, OSError) as error:  # TensorStore raises the former
+            reason = str(error).partition("\n")[0]
+            raise OSError(
+                f"cannot write a checkpoint to {self._folder}: {reason}; free space, "
+                "then start the same command again"
+            ) from error
 
     def wait(self) -> None:
         """Returns when every save is on disk.
 
         Raises:
-          whatever went wrong in the background.
+          OSError: if one cannot be written.
         """
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        self._manager.close()
+        with self._writing():
+            self._manager.close()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
-
-
-def weights(state: TrainState) -> dict[str, PyTree]:
-    """The part of a state that inference needs."""
-    return {"params": state.params, "batch_stats": state.batch_stats}
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        # XLA's errors may mean that another process has gone: a save would wait for it.
+        lost = kind is not None and issubclass(kind, jax.errors.JaxRuntimeError)
+        if not (lost and jax.process_count() > 1):
+            self.close()
 
 
 def load(spec: str) -> tuple[PyTree, Card, int]:
     """(weights as NumPy arrays, card, step) of a run's checkpoint.
 
+    The weights are the moving average where the run was selected by its score.
+
     Args:
-      spec: "WORKDIR" (the best step, else the newest), "WORKDIR@last", "WORKDIR@STEP".
+      spec: "WORKDIR" (the best step, else the newest), "WORKDIR@last", "WORKDIR@STEP";
+        WORKDIR may be in a bucket.
 
     Raises:
       ValueError: if there is no such checkpoint.
     """
     folder, which = re.fullmatch(r"(.*?)(?:@([^@/]*))?", spec).groups()
-    path = Path(folder)
+    path = as_path(folder)
     if not (path / FOLDER).is_dir():
         raise ValueError(f"{folder} holds no {FOLDER}/; expected a run's folder")
     with Checkpoints(path, read_only=True) as checkpoints:
@@ -282,7 +281,7 @@ def load(spec: str) -> tuple[PyTree, Card, int]:
             step = steps[-1] if which == "last" else int(which)
         else:
             step = checkpoints.best_step or steps[-1]
-        return checkpoints.load_weights(step), card, step
+        return checkpoints.load_weights(step, card.item), card, step
 
 
 def merge(target: PyTree, source: PyTree, patterns: Sequence[str]) -> PyTree:

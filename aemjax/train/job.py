@@ -1,44 +1,106 @@
-"""The command line that the jobs share: --config and --workdir."""
+"""The command line that the jobs share: --config, --workdir, and which process it is."""
 
 import logging as python_logging
 import sys
 from collections.abc import Callable
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from aemjax.train import distributed
 from aemjax.train.loop import EXIT_PREEMPTED, Preempted
 
 
 def _is_ours(record: python_logging.LogRecord) -> bool:
-    """Keeps out what Orbax logs, through absl too, of every save that goes well."""
-    return "orbax" not in record.pathname or record.levelno >= python_logging.ERROR
+    """Keeps out what Orbax logs, through absl too, of every save that goes well.
+
+    And the tracebacks of those that do not: the error is raised as well.
+    """
+    if "orbax" not in record.pathname or logging.get_verbosity() > logging.INFO:
+        return True
+    record.exc_info = None
+    return record.levelno >= python_logging.ERROR
 
 
-def main(train: Callable) -> None:
-    """Runs `train(config, workdir)` on what the command line says.
+def main(train: Callable, *, compile_only: Callable | None = None) -> None:
+    """Runs `train(config, workdir, ...)` on what the command line says.
+
+    With --compile_only, it is `compile_only(config, topology)`, whose table is printed.
 
     Bad input ends in one line on standard error and exit code 1; preemption in
-    EXIT_PREEMPTED.
+    EXIT_PREEMPTED. With several processes, all end that way.
     """
     config = config_flags.DEFINE_config_file(
         "config", help_string="experiment, a file in configs/", lock_config=True
     )
-    workdir = flags.DEFINE_string("workdir", None, "folder of the run")
-    flags.mark_flags_as_required(["config", "workdir"])
+    workdir = flags.DEFINE_string(
+        "workdir", None, "folder of the run, which all processes see; or gs://..."
+    )
+    address = flags.DEFINE_string(
+        "coordinator_address", None, "HOST:PORT of process 0, where there are several"
+    )
+    count = flags.DEFINE_integer("process_count", None, "how many processes")
+    index = flags.DEFINE_integer("process_index", None, "which this is, from 0")
+    timeout_s = flags.DEFINE_integer(
+        "process_timeout_s",
+        distributed.SILENCE_TIMEOUT_S,
+        "seconds of silence after which a process counts as dead, and all end",
+    )
+    profile = flags.DEFINE_list(
+        "profile_steps", None, "FIRST,END: traces these steps into WORKDIR/profile"
+    )
+    dry = flags.DEFINE_bool(
+        "dry_run", False, "check, compile, make a few steps; write nothing"
+    )
+    topology = None
+    if compile_only is not None:
+        topology = flags.DEFINE_string(
+            "compile_only",
+            None,
+            "a TPU slice, as v5e:4x4, that need not be here: say what a step costs on it",
+        )
+    flags.mark_flag_as_required("config")
 
     def run(arguments: list[str]) -> None:
         if len(arguments) > 1:
             sys.exit(f"unexpected arguments {arguments[1:]}; options begin with --")
-        logging.set_verbosity(logging.INFO)
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.INFO)
         logging.get_absl_handler().addFilter(_is_ours)
+        code = 0
         try:
-            train(config.value, workdir.value)
-        except Preempted as preempted:
-            logging.warning("preempted: %s", preempted)
-            sys.exit(EXIT_PREEMPTED)
+            if topology and topology.value:
+                print(compile_only(config.value, topology.value).table())
+                return
+            if not workdir.value:
+                raise ValueError("no --workdir; name the folder of the run")
+            options = {"profile_steps": _steps(profile.value), "dry": dry.value}
+            distributed.initialize(
+                coordinator_address=address.value,
+                process_count=count.value,
+                process_index=index.value,
+                silence_timeout_s=timeout_s.value,
+            )
+            if jax.process_index() > 0 and not flags.FLAGS["verbosity"].present:
+                logging.set_verbosity(logging.WARNING)  # what goes well, one says
+            with distributed.ending_together(silence_timeout_s=timeout_s.value):
+                try:
+                    train(config.value, workdir.value, **options)
+                except Preempted as preempted:
+                    logging.warning("preempted: %s", preempted)
+                    code = EXIT_PREEMPTED
         except (ValueError, OSError) as error:
             logging.debug("the traceback:", exc_info=True)  # shown by --verbosity=1
             sys.exit(f"error: {error}")
+        sys.exit(code)
 
     app.run(run)
+
+
+def _steps(words: list[str] | None) -> tuple[int, int] | None:
+    if words is None:
+        return None
+    if len(words) != 2 or not all(word.isdecimal() for word in words):
+        raise ValueError(f"profile_steps is {','.join(words)!r}, expected FIRST,END")
+    return int(words[0]), int(words[1])

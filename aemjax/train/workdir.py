@@ -4,14 +4,16 @@ import contextlib
 import fcntl
 import importlib.metadata
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
+from absl import logging
+
+from aemjax.data.folders import AnyPath, as_path, is_remote, write_text
+from aemjax.train.distributed import agree
 
 CONFIG = "config.json"
 RESULTS = "results.json"
@@ -20,18 +22,20 @@ PACKAGES = ("aemjax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "nump
 # What may change when a run is resumed: where things lie and how they are logged.
 FREE = (
     r"data/path",
-    r"data/threads",
-    r"train/log_every_steps",
+    r"data/(threads|max_damaged)",
+    r"train/(log_every_steps|hang_timeout_s|remat)",
     r"checkpoint/(every_steps|keep_latest)",
 )
 
 
-def open_workdir(workdir: str | Path, config: Mapping[str, Any]) -> bool:
+def open_workdir(workdir: str | AnyPath, config: Mapping[str, Any]) -> bool:
     """Makes a run's folder, or checks that an old one is of the same config.
 
-    Writes config.json: the resolved config, the git commit, package versions.
+    Writes config.json: the resolved config, the git commit, package versions. The first
+    process does it, and all hear the outcome.
 
     Args:
+      workdir: a folder that every process sees; "gs://..." too.
       config: nested, of JSON values.
 
     Returns:
@@ -41,7 +45,10 @@ def open_workdir(workdir: str | Path, config: Mapping[str, Any]) -> bool:
       ValueError: if the folder is of another config, naming the keys that differ, or
         holds something else.
     """
-    workdir = Path(workdir)
+    return agree(lambda: _open(as_path(workdir), config))
+
+
+def _open(workdir: AnyPath, config: Mapping[str, Any]) -> bool:
     config = json.loads(json.dumps(dict(config)))
     path = workdir / CONFIG
     if path.is_file():
@@ -56,31 +63,38 @@ def open_workdir(workdir: str | Path, config: Mapping[str, Any]) -> bool:
         raise ValueError(
             f"{workdir} is not empty and holds no {CONFIG}; choose another --workdir"
         )
-    elif jax.process_index() == 0:
+    else:
         workdir.mkdir(parents=True, exist_ok=True)
         about = {"config": config, "commit": git_commit(), "versions": versions()}
-        write_json(path, about)
+        write_text(path, _json(about))
     return (workdir / RESULTS).is_file()
 
 
 @contextlib.contextmanager
-def locked(workdir: str | Path):
+def locked(workdir: str | AnyPath):
     """Keeps a second run out of the folder; two would overwrite each other's steps.
 
+    A bucket has no locks: there, it only says so.
+
     Raises:
-      ValueError: if another process trains there now.
+      ValueError: if another run trains there now; on every process.
     """
-    if jax.process_index() > 0:
+    with contextlib.ExitStack() as held:
+        agree(lambda: _lock(as_path(workdir), held))
         yield
+
+
+def _lock(workdir: AnyPath, held: contextlib.ExitStack) -> None:
+    if is_remote(workdir):
+        logging.warning("%s cannot be locked; start one run there at a time", workdir)
         return
-    with (Path(workdir) / CONFIG).open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another process is training in {workdir}; wait for it, or stop it"
-            ) from error
-        yield
+    file = held.enter_context((workdir / CONFIG).open())
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"another process is training in {workdir}; wait for it, or stop it"
+        ) from error
 
 
 def _bound(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,29 +129,29 @@ def difference(
     return f"{len(differ)} entries differ:\n  " + "\n  ".join(lines) + more
 
 
-def read_results(workdir: str | Path) -> dict[str, Any]:
+def read_results(workdir: str | AnyPath) -> dict[str, Any]:
     """The results of a finished run.
 
     Raises:
       ValueError: if there are none.
     """
-    path = Path(workdir) / RESULTS
+    path = as_path(workdir) / RESULTS
     if not path.is_file():
         raise ValueError(f"{workdir} has no {RESULTS}; is the run finished?")
     return json.loads(path.read_text())
 
 
-def write_results(workdir: str | Path, results: Mapping[str, Any]) -> None:
-    """Marks a run as finished; only the first process writes."""
-    if jax.process_index() == 0:
-        write_json(Path(workdir) / RESULTS, results)
+def write_results(workdir: str | AnyPath, results: Mapping[str, Any]) -> None:
+    """Marks a run as finished; the first process writes, the others wait for it.
+
+    Raises:
+      OSError: if it cannot be written; ValueError where there are several processes.
+    """
+    agree(lambda: write_text(as_path(workdir) / RESULTS, _json(results)))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a whole file or none of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"
 
 
 def git_commit() -> str:
