@@ -22,7 +22,7 @@ import soundfile as sf
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from aemjax.audio.read import SAMPLE_RATE
-from aemjax.data.pipeline import train_batches
+from aemjax.data.pipeline import CropBatches, train_batches
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet, find_audio
 
@@ -154,14 +154,8 @@ def _write(folder: Path) -> None:
 
 def _ours(folder: Path, crop_samples: int) -> Iterator:
     data = PreparedSet(folder / "set")
-    return train_batches(
-        data,
-        np.arange(len(data)),
-        batch_size=BATCH,
-        crop_samples=crop_samples,
-        seed=0,
-        threads=WORKERS,
-    )
+    crops = CropBatches(data, np.arange(len(data)), BATCH, crop_samples, seed=0)
+    return train_batches(crops, threads=WORKERS)
 
 
 def _first_reading(folder: Path, crop_samples: int) -> Callable[[], float]:

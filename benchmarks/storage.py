@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aemjax.data.pipeline import train_batches
+from aemjax.data.pipeline import CropBatches, train_batches
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.records import STORAGES
@@ -52,14 +52,8 @@ def run(*, repeats: int) -> list[dict]:
 
 
 def _seconds(data: PreparedSet, crop_s: int) -> float:
-    batches = train_batches(
-        data,
-        np.arange(len(data)),
-        batch_size=BATCH,
-        crop_samples=crop_s * 16_000,
-        seed=0,
-        threads=THREADS,
-    )
+    crops = CropBatches(data, np.arange(len(data)), BATCH, crop_s * 16_000, seed=0)
+    batches = train_batches(crops, threads=THREADS)
     next(batches)
     start = time.perf_counter()
     for _ in range(10):

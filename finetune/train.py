@@ -1,36 +1,53 @@
 """Fine-tunes a pretrained embedder, or trains from scratch, by a division or all."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from aemjax import models
-from aemjax.audio.augment import Augment
 from aemjax.audio.read import SAMPLE_RATE
-from aemjax.data import pipeline
+from aemjax.data import pipeline, sampling
+from aemjax.data.folders import AnyPath, as_path
 from aemjax.data.inspect import check_before_training
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import Division, Protocol, divide
-from aemjax.train import checkpoint, losses, metrics, optimizer, sharding, workdir
+from aemjax.train import (
+    checkpoint,
+    losses,
+    metrics,
+    optimizer,
+    recipe,
+    sharding,
+    workdir,
+)
 from aemjax.train.checkpoint import Card, Checkpoints
+from aemjax.train.dry_run import dry_run
 from aemjax.train.evaluate import Evaluator, intervals
-from aemjax.train.intervals import fold_interval
-from aemjax.train.loop import eval_interval, fit
-from aemjax.train.state import TrainState, create_state
-from aemjax.train.step import jit_train_step
+from aemjax.train.loop import Cadence, eval_interval, fit
+from aemjax.train.profiler import Profiler
+from aemjax.train.recipe import Recipe
+from aemjax.train.state import with_ema
 from aemjax.train.writer import open_writer
+from finetune.summary import summarize
 
 
-def train(config: ConfigDict, folder: str | Path) -> dict:
+def train(
+    config: ConfigDict,
+    folder: str | AnyPath,
+    *,
+    profile_steps: tuple[int, int] | None = None,
+    dry: bool = False,
+) -> dict:
     """Trains on every division into `folder`/fold{n}_seed{s}; returns the results.
+
+    Args:
+      profile_steps: of `Profiler`, in each of them.
+      dry: `dry_run` on the first instead, which leaves no folder.
 
     Raises:
       ValueError: on a config, data set, checkpoint or folder that does not fit.
@@ -38,7 +55,10 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
     """
     mesh = sharding.data_mesh()
     sharding.check_batch_size(
-        config.train.batch_size, mesh, paired=config.augment.mixup_alpha > 0
+        config.train.batch_size,
+        mesh,
+        paired=config.augment.mixup_alpha > 0,
+        microbatches=config.train.microbatches,
     )
     sharding.check_batch_size(config.eval.batch_size, mesh)
     data = PreparedSet(config.data.path)
@@ -46,7 +66,9 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
         config = config.copy_and_resolve_references()
         config.model.num_classes = len(data.label_names)
     data.check_classes(config.model.num_classes)
-    metrics.check_name(config.checkpoint.metric, data)
+    metrics.check_name(
+        config.checkpoint.metric, data, averaged=config.train.ema_decay > 0
+    )
     eval_interval(1, config.train.epochs, config.eval.every_epochs)
     protocol = _protocol(config)
     divisions = _chosen(divide(data, protocol), config.data.fold, data)
@@ -57,15 +79,53 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
     shapes = jax.eval_shape(
         lambda: model.init(jax.random.key(0), jnp.zeros((1, SAMPLE_RATE)))
     )
+    groups = optimizer.embedder_groups(sorted(shapes["params"]), lr_fraction)
+
     # Folds of equal size and loss share one compiled step.
-    recipe = functools.cache(
-        functools.partial(_recipe, config, model, shapes["params"], mesh)
-    )
+    @functools.cache
+    def plan(total_steps: int, loss_options: tuple) -> Recipe:
+        optimizer_options = config.optimizer.to_dict()
+        del optimizer_options["lr_fraction"]
+        return recipe.create(
+            model,
+            mesh,
+            seed=config.seed,
+            total_steps=total_steps,
+            num_classes=config.model.num_classes,
+            multi_label=data.multi_label,
+            crop_samples=round(config.data.crop_s * SAMPLE_RATE),
+            optimizer_options=optimizer_options,
+            schedule_options=config.schedule.to_dict(),
+            augment_options=config.augment.to_dict(),
+            loss_options=dict(loss_options),
+            groups=groups,
+            microbatches=config.train.microbatches,
+            remat=config.train.remat,
+            ema_decay=config.train.ema_decay,
+        )
+
     # Names are looked up here, before there is a folder.
-    recipe(1, _loss_options(config, data, divisions[0]), data.multi_label)
+    plan(1, _loss_options(config, data, divisions[0]))
+    profiler = Profiler(profile_steps, folder)
     source, source_step = _pretrained(config)
     if source is not None:
         checkpoint.merge(shapes, source, config.init_patterns)
+    evaluator = Evaluator(
+        model, mesh, batch_size=config.eval.batch_size, threads=config.data.threads
+    )
+    if dry:
+        crops = _crops(config, data, divisions[0])
+        rows = pipeline.longest_first(data, divisions[0].eval)
+        report = dry_run(
+            plan(1, _loss_options(config, data, divisions[0])),
+            batches=pipeline.train_batches(crops, threads=config.data.threads),
+            evaluate=lambda state: evaluator.logits(
+                state.weights, data, rows[: config.eval.batch_size]
+            ),
+            mesh=mesh,
+        )
+        logging.info("a dry run, nothing is written:\n%s", report)
+        return {}
     fixed = config.to_dict() | {
         "data_fingerprint": data.fingerprint,
         "init_step": source_step,
@@ -73,21 +133,19 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
     if workdir.open_workdir(folder, fixed):
         logging.info("%s has finished its %d divisions", folder, len(divisions))
         return workdir.read_results(folder)
-    evaluator = Evaluator(
-        model, mesh, batch_size=config.eval.batch_size, threads=config.data.threads
-    )
     with workdir.locked(folder):
         runs = [
             {"fold": division.number, "seed": config.seed}
             | _train_division(
                 config,
-                Path(folder) / f"fold{division.number}_seed{config.seed}",
+                as_path(folder) / f"fold{division.number}_seed{config.seed}",
                 data=data,
                 division=division,
                 evaluator=evaluator,
-                recipe=recipe,
+                plan=plan,
                 source=source,
                 mesh=mesh,
+                profiler=profiler,
             )
             for division in divisions
         ]
@@ -100,7 +158,7 @@ def train(config: ConfigDict, folder: str | Path) -> dict:
         "selected_on": "the clips evaluated on",  # as the published work does
         "metric": config.checkpoint.metric,
         "runs": runs,
-        "summary": {which: _summary(runs, which) for which in ("best", "last")},
+        "summary": {which: summarize(runs, which) for which in ("best", "last")},
     }
     workdir.write_results(folder, results)
     return results
@@ -133,62 +191,11 @@ def _chosen(
 
 def _loss_options(config: ConfigDict, data: PreparedSet, division: Division) -> tuple:
     """The options of `config.loss`, hashable; an empty alpha is filled in."""
-    options = {key: value for key, value in config.loss.items() if key != "name"}
+    options = config.loss.to_dict()
     if options.get("alpha") == ():
         labels = data.labels_multi_hot(division.eval)
         options["alpha"] = losses.alpha_from_shares(labels)
     return tuple(sorted(options.items()))
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What divisions of equal size share: a fresh state, and the compiled step."""
-
-    create_state: Callable[[], TrainState]
-    train_step: Callable
-    total_steps: int
-
-
-def _recipe(
-    config, model, params, mesh, total_steps, loss_options, multi_label
-) -> Recipe:
-    tx = optimizer.create(
-        config.optimizer.name,
-        optimizer.schedule(
-            config.schedule.name,
-            peak=config.optimizer.learning_rate,
-            total_steps=total_steps,
-        ),
-        weight_decay=config.optimizer.weight_decay,
-        groups=optimizer.embedder_groups(sorted(params), config.optimizer.lr_fraction),
-    )
-    loss_fn = losses.get(
-        config.loss.name, multi_label=multi_label, **dict(loss_options)
-    )
-    scores = jax.ShapeDtypeStruct((1, config.model.num_classes), jnp.float32)
-    jax.eval_shape(loss_fn, scores, scores)  # checks its options
-    augment = config.augment.to_dict()
-    mixup_start_step = round(augment.pop("mixup_start_fraction") * total_steps)
-    return Recipe(
-        create_state=functools.partial(
-            create_state,
-            model,
-            tx,
-            seed=config.seed,
-            mesh=mesh,
-            ema=config.train.ema_decay > 0,
-        ),
-        train_step=jit_train_step(
-            mesh,
-            model=model,
-            tx=tx,
-            augment=Augment(**augment, mixup_start_step=mixup_start_step),
-            loss_fn=loss_fn,
-            seed=config.seed,
-            ema_decay=config.train.ema_decay,
-        ),
-        total_steps=total_steps,
-    )
 
 
 def _pretrained(config: ConfigDict):
@@ -220,44 +227,63 @@ def _pretrained(config: ConfigDict):
     return weights, step
 
 
+def _crops(
+    config: ConfigDict, data: PreparedSet, division: Division
+) -> pipeline.CropBatches:
+    """What is trained on."""
+    return pipeline.CropBatches(
+        data,
+        division.train,
+        config.train.batch_size,
+        round(config.data.crop_s * SAMPLE_RATE),
+        config.seed,
+        order=sampling.order(
+            config.data.sampling,
+            data,
+            division.train,
+            seed=config.seed,
+            offset=config.data.balance_offset,
+        ),
+        max_damaged=config.data.max_damaged,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
 def _train_division(
     config: ConfigDict,
-    folder: Path,
+    folder: AnyPath,
     *,
     data: PreparedSet,
     division: Division,
     evaluator: Evaluator,
-    recipe: Callable[..., Recipe],
+    plan: Callable[[int, tuple], Recipe],
     source,
     mesh: Mesh,
+    profiler: Profiler,
 ) -> dict:
     """Trains by one division; returns its best and last metrics."""
-    steps = round(config.train.epochs * len(division.train) / config.train.batch_size)
-    plan = recipe(
-        max(1, steps), _loss_options(config, data, division), data.multi_label
-    )
-    state = plan.create_state()
+    batch_size = config.train.batch_size
+    total_steps = max(1, round(config.train.epochs * len(division.train) / batch_size))
+    how = plan(total_steps, _loss_options(config, data, division))
+    state = how.create_state()
     if source is not None:
-        weights = checkpoint.weights(state)
-        weights = checkpoint.merge(weights, source, config.init_patterns)
+        weights = checkpoint.merge(state.weights, source, config.init_patterns)
         replicated, _ = sharding.shardings(mesh)
         state = state.replace(**jax.device_put(weights, replicated))
         if state.ema is not None:
-            state = state.replace(ema=jax.tree.map(jnp.copy, state.params))
-
-    def batches(start_step: int):
-        return pipeline.train_batches(
-            data,
-            division.train,
-            batch_size=config.train.batch_size,
-            crop_samples=round(config.data.crop_s * SAMPLE_RATE),
-            seed=config.seed,
-            start_step=start_step,
-            threads=config.data.threads,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-
+            state = with_ema(state)
+    cadence = Cadence(
+        total_steps=total_steps,
+        eval_every_steps=eval_interval(
+            total_steps, config.train.epochs, config.eval.every_epochs
+        ),
+        save_every_steps=config.checkpoint.every_steps,
+        log_every_steps=config.train.log_every_steps,
+        hang_timeout_s=config.train.hang_timeout_s,
+    )
+    crops = _crops(config, data, division)
+    card = Card.of_run(config.model.to_dict(), data.manifest, config.checkpoint.metric)
     with (
         Checkpoints(
             folder,
@@ -268,26 +294,26 @@ def _train_division(
     ):
         fit(
             state,
-            train_step=plan.train_step,
-            batches=batches,
+            train_step=how.train_step,
+            batches=lambda step: pipeline.train_batches(
+                crops, start_step=step, threads=config.data.threads
+            ),
             evaluate=lambda state: evaluator.metrics(state, data, division.eval),
+            observe=lambda step: (
+                how.rates(step) | sharding.sum_over_processes(crops.scalars())
+            ),
             mesh=mesh,
-            total_steps=plan.total_steps,
-            eval_every_steps=eval_interval(
-                plan.total_steps, config.train.epochs, config.eval.every_epochs
-            ),
-            save_every_steps=config.checkpoint.every_steps,
-            log_every_steps=config.train.log_every_steps,
+            cadence=cadence,
+            flops_per_clip=how.flops_per_clip,
             checkpoints=checkpoints,
-            card=Card.of_run(
-                config.model.to_dict(), data.manifest, config.checkpoint.metric
-            ),
+            card=card,
             writer=writer,
+            profiler=profiler,
         )
 
         def result(step: int) -> dict:
             about = {"step": step, "metrics": checkpoints.metrics(step)}
-            weights = checkpoints.load_weights(step)
+            weights = checkpoints.load_weights(step, card.item)
             rows, logits = evaluator.logits(weights, data, division.eval)
             if resamples := config.eval.resamples:
                 about["intervals"] = intervals(
@@ -298,7 +324,7 @@ def _train_division(
                 about["confusion"] = metrics.confusion_matrix(logits, labels)
             return about
 
-        best, last = result(checkpoints.best_step), result(plan.total_steps)
+        best, last = result(checkpoints.best_step), result(total_steps)
     logging.info("%s: best %s, last %s", folder, best["metrics"], last["metrics"])
     return {
         "train_clips": len(division.train),
@@ -307,28 +333,3 @@ def _train_division(
         "best": best,
         "last": last,
     }
-
-
-def _summary(runs: list[dict], which: str) -> dict[str, dict]:
-    """Mean, standard deviation and 95 % interval over divisions of every metric.
-
-    The F1 of the mean precision and recall is beside the mean F1: they differ.
-    """
-    names = set.intersection(*(set(run[which]["metrics"]) for run in runs))
-    values = {
-        name: [run[which]["metrics"][name] for run in runs] for name in sorted(names)
-    }
-    summary = {
-        name: {
-            "mean": float(np.mean(numbers)),
-            # The sample deviation; one division has none.
-            "std": float(np.std(numbers, ddof=1)) if len(numbers) > 1 else None,
-            "interval": fold_interval(numbers),
-        }
-        for name, numbers in values.items()
-    }
-    for kind in ("", "positive_"):
-        if kind + "F1" in summary:
-            means = (summary[kind + name]["mean"] for name in ("precision", "recall"))
-            summary[kind + "F1"]["of_means"] = metrics.harmonic_mean(*means)
-    return summary

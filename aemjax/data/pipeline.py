@@ -1,21 +1,21 @@
 """Batches from a prepared set, read ahead by grain.
 
-What a batch holds is a function of (rows, seed, batch size, step) alone: the same
+What a batch holds is a function of (rows, order, seed, batch size, step) alone: the same
 global batches whatever the number of processes, threads and restarts. Audio stays
 int16 until it is on the device, with its clip's mean and deviation beside it.
 """
 
 import dataclasses
-import functools
 import logging
 import sys
-import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import grain
 import numpy as np
 from jaxtyping import Int16
 
+from aemjax.data import sampling
 from aemjax.data.prepared import PreparedSet
 
 Batch = dict[str, np.ndarray]
@@ -28,11 +28,21 @@ class CropBatches:
     """Step -> a process' batch of random crops.
 
     Global batch i holds the positions i * batch_size and on of an endless sequence: the
-    epochs, each of them all `rows` in an order of its own. A process reads its
-    contiguous part.
+    epochs, each of them as many draws from `rows` as there are, in an order of its own.
+    A process reads its contiguous part.
 
     A record that cannot be read is replaced by the one after it in `rows`, so that all
     others stay in the batches where they were; it is logged, and counted in `damaged`.
+
+    Attributes:
+      data: the prepared set.
+      rows: of it, those to train on.
+      batch_size: global.
+      crop_samples: length of every crop.
+      seed: of the crops.
+      order: of each epoch; None: every row once, shuffled by the seed.
+      teacher: whose outputs for the clips go along.
+      max_damaged: records that this process replaces before it gives up.
     """
 
     data: PreparedSet
@@ -40,27 +50,49 @@ class CropBatches:
     batch_size: int
     crop_samples: int
     seed: int
+    order: sampling.Order | None = None
+    teacher: Any = None
+    max_damaged: int = MAX_DAMAGED
     process_index: int = 0
     process_count: int = 1
     damaged: set[int] = dataclasses.field(default_factory=set)
+
+    def __post_init__(self):
+        if self.batch_size % self.process_count:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of "
+                f"{self.process_count} processes"
+            )
+        if self.order is None:
+            shuffled = sampling.shuffled(len(self.rows), seed=self.seed)
+            object.__setattr__(self, "order", shuffled)
+
+    def scalars(self) -> dict[str, int]:
+        """What to log: "damaged_records", so far, of this process."""
+        return {"damaged_records": len(self.damaged)}
 
     def read(self, step: int) -> Batch:
         local = self.batch_size // self.process_count
         own = self.process_index * local + np.arange(local)
         # Every process draws for all, and keeps what is its own.
-        draws = _rng(self.seed, "crop", step).integers(2**32, size=self.batch_size)[own]
+        rng = sampling.rng(self.seed, "crop", step)
+        draws = rng.integers(2**32, size=self.batch_size)[own]
         epochs, places = np.divmod(step * self.batch_size + own, len(self.rows))
         audio = np.empty((local, self.crop_samples), np.int16)
         rows = np.empty(local, np.int64)
         for i in range(local):
-            order = _order(len(self.rows), self.seed, int(epochs[i]))
-            rows[i] = self._read_crop(int(order[places[i]]), int(draws[i]), audio[i])
-        return {
+            position = int(self.order(int(epochs[i]))[places[i]])
+            rows[i] = self._read_crop(position, int(draws[i]), audio[i])
+        batch = {
             "audio": audio,
             "mean": self.data.mean[rows],
             "std": self.data.std[rows],
             "labels": self.data.labels_multi_hot(rows),
         }
+        if self.teacher is not None:
+            batch["teacher"], taught = self.teacher.probabilities(rows)
+            batch["taught"] = taught.astype(np.float32)
+        return batch
 
     def _read_crop(self, position: int, draw: int, out: np.ndarray) -> int:
         """Fills `out`; returns the row that it came from."""
@@ -72,8 +104,11 @@ class CropBatches:
                 if row not in self.damaged:
                     logging.warning("%s; the next record stands in", error)
                 self.damaged.add(row)
-                if len(self.damaged) > min(MAX_DAMAGED, len(self.rows) - 1):
-                    raise
+                if len(self.damaged) > min(self.max_damaged, len(self.rows) - 1):
+                    raise ValueError(
+                        f"{error}; this is damaged record number {len(self.damaged)}, "
+                        f"data.max_damaged is {self.max_damaged}"
+                    ) from error
             else:
                 return row
             position += 1
@@ -100,46 +135,18 @@ def read_crop(
     np.take(audio, np.arange(start, start + len(out)), mode="wrap", out=out)
 
 
-def _rng(seed: int, stream: str, number: int) -> np.random.Generator:
-    return np.random.default_rng((seed, zlib.crc32(stream.encode()), number))
-
-
-@functools.lru_cache(maxsize=4)  # readers ahead are in the next epoch already
-def _order(count: int, seed: int, epoch: int) -> np.ndarray:
-    return _rng(seed, "order", epoch).permutation(count)
-
-
 def train_batches(
-    data: PreparedSet,
-    rows: np.ndarray,
-    *,
-    batch_size: int,
-    crop_samples: int,
-    seed: int,
-    start_step: int = 0,
-    threads: int = 4,
-    process_index: int = 0,
-    process_count: int = 1,
+    batches: CropBatches, *, start_step: int = 0, threads: int = 4
 ) -> Iterator[Batch]:
-    """Endless batches of this process, from `start_step` on.
+    """Endless batches of this process, from `start_step` on, read ahead.
 
     Each is {"audio": int16 "b t", "mean": "b", "std": "b", "labels": "b k"}: the
-    process' contiguous rows of the global batch. Rows are reshuffled every epoch.
+    process' contiguous rows of the global batch. With a stored teacher, also its
+    probabilities "teacher" "b k", and "taught" "b": 1 where it knows the clip, else 0.
 
     Args:
-      rows: of `data`, those to train on.
-      batch_size: global.
-      crop_samples: length of every crop.
-      seed: of order and crops.
       threads: readers.
-
-    Raises:
-      ValueError: if the processes do not divide the batch.
     """
-    _check_divides(batch_size, process_count)
-    batches = CropBatches(
-        data, rows, batch_size, crop_samples, seed, process_index, process_count
-    )
     steps = grain.MapDataset.range(start_step, sys.maxsize)
     return iter(steps.map(batches.read).to_iter_dataset(_read_options(threads)))
 
@@ -165,12 +172,15 @@ def eval_batches(
     Raises:
       ValueError: if the processes do not divide the batch.
     """
-    _check_divides(batch_size, process_count)
+    if batch_size % process_count:
+        raise ValueError(
+            f"batch_size {batch_size} is not a multiple of {process_count} processes"
+        )
     local = batch_size // process_count
-    longest_first = np.asarray(rows)[np.argsort(-data.n_samples[rows], kind="stable")]
+    ordered = longest_first(data, rows)
     plan = []
-    for start in range(0, len(longest_first), batch_size):
-        part = longest_first[start : start + batch_size]
+    for start in range(0, len(ordered), batch_size):
+        part = ordered[start : start + batch_size]
         whole = np.full(batch_size, -1)
         whole[: len(part)] = part
         own = whole[process_index * local : (process_index + 1) * local]
@@ -181,6 +191,11 @@ def eval_batches(
 
     dataset = grain.MapDataset.source(plan).map(read)
     return iter(dataset.to_iter_dataset(_read_options(threads)))
+
+
+def longest_first(data: PreparedSet, rows: np.ndarray) -> np.ndarray:
+    """The rows, by the length of their clips."""
+    return np.asarray(rows)[np.argsort(-data.n_samples[rows], kind="stable")]
 
 
 def _read_whole(data: PreparedSet, rows: np.ndarray, n_samples: int) -> Batch:
@@ -209,13 +224,6 @@ def bucket_samples(n_samples: int) -> int:
     quantum = 2 ** max(10, n_samples.bit_length() - 3)
     padded = -(-n_samples // quantum) * quantum
     return padded + -padded % 160
-
-
-def _check_divides(batch_size: int, process_count: int) -> None:
-    if batch_size % process_count:
-        raise ValueError(
-            f"batch_size {batch_size} is not a multiple of {process_count} processes"
-        )
 
 
 def _read_options(threads: int) -> grain.ReadOptions:

@@ -1,6 +1,7 @@
 """Opens what `prepare` wrote: the index as arrays, the records as a grain source."""
 
 import functools
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32, Int16
+from jaxtyping import Float32, Int, Int16, Int64
 
 from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data import records
@@ -173,14 +174,42 @@ class PreparedSet:
                 f"{len(self.label_names)} classes; set it to that"
             )
 
-    def labels_multi_hot(self, rows: np.ndarray) -> Float32[np.ndarray, "rows k"]:
-        """Multi-hot labels of some rows."""
+    def check_labels(self, labels: Sequence[str], source: str) -> None:
+        """Refuses what was made for other labels, or the same in another order.
+
+        Args:
+          source: whose labels they are.
+
+        Raises:
+          ValueError: naming the first that differ.
+        """
+        if list(labels) == list(self.label_names):
+            return
+        pairs = itertools.zip_longest(labels, self.label_names, fillvalue="absent")
+        differ = [
+            f"{i}: {theirs} there, {ours} here"
+            for i, (theirs, ours) in enumerate(pairs)
+            if theirs != ours
+        ]
+        raise ValueError(
+            f"{source} knows other labels than {self.path}; {len(differ)} differ:\n  "
+            + "\n  ".join(differ[:10])
+        )
+
+    def labels_of(
+        self, rows: np.ndarray
+    ) -> tuple[Int64[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+        """(place in `rows`, label id) of every label of some rows."""
         begins = self.label_offsets[rows]
         counts = self.label_offsets[rows + 1] - begins
         ends = np.cumsum(counts)
         each = np.arange(counts.sum()) + np.repeat(begins - ends + counts, counts)
+        return np.repeat(np.arange(len(rows)), counts), self.label_ids[each]
+
+    def labels_multi_hot(self, rows: np.ndarray) -> Float32[np.ndarray, "rows k"]:
+        """Multi-hot labels of some rows."""
         result = np.zeros((len(rows), len(self.label_names)), np.float32)
-        result[np.repeat(np.arange(len(rows)), counts), self.label_ids[each]] = 1
+        result[self.labels_of(rows)] = 1
         return result
 
     def read_audio(self, row: int) -> Int16[np.ndarray, "t"]:

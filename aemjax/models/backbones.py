@@ -8,6 +8,7 @@ dense layer makes the 512-d embedding of that.
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -87,6 +88,7 @@ class VGG(nn.Module):
                 x, valid = unit(x, valid, channels, number, train)
                 number += 1
             x, valid = pool_ceil(x, valid)
+            x = checkpoint_name(x, "block")
         return x, valid
 
     def _full(self, x, valid, channels, number, train):
@@ -175,6 +177,7 @@ class ResNet18(nn.Module):
                 name=f"block{number}",
             )
             x, valid = block(x, valid, train=train)
+            x = checkpoint_name(x, "block")
         return x, valid
 
 

@@ -4,10 +4,13 @@ Valid frames travel beside activations as an int array `b` (None: every frame is
 valid). Whatever lies past them is zeroed after each ReLU, and zero is what a
 convolution reads in its own padding: so a clip scores the same alone and in a padded
 batch.
+
+"conv" and "block" name activations for `aemjax.train.step.REMATS`.
 """
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
@@ -78,6 +81,7 @@ def conv_bn(
         dtype=dtype,
         name=conv,
     )(x)
+    x = checkpoint_name(x, "conv")
     valid = strided(valid, strides[0] if strides else 1)
     x = nn.BatchNorm(
         use_running_average=not train,

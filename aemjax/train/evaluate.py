@@ -19,7 +19,6 @@ from aemjax.train.intervals import bootstrap, check_resamples
 from aemjax.train.sharding import check_batch_size, data_mesh, global_batch, shardings
 from aemjax.train.state import TrainState
 from aemjax.train.step import jit_eval_step
-from aemjax.train.workdir import difference
 
 ON_DEVICE = ("audio", "lengths", "mean", "std")
 
@@ -88,13 +87,15 @@ class Evaluator:
     def metrics(
         self, state: TrainState, data: PreparedSet, rows: np.ndarray
     ) -> dict[str, int | float]:
-        """Metrics of a state; those of its EMA parameters beside them, as "ema_..."."""
-        weights = {"params": state.params, "batch_stats": state.batch_stats}
-        result = score(data, *self.logits(weights, data, rows))
+        """Metrics of a state; those of its averaged weights beside them, as "ema_..."."""
+        result = score(data, *self.logits(state.weights, data, rows))
         if state.ema is not None:
-            weights["params"] = state.ema
-            ema = score(data, *self.logits(weights, data, rows))
-            result |= {f"ema_{key}": value for key, value in ema.items()}
+            ema = score(data, *self.logits(state.ema, data, rows))
+            result |= {
+                f"ema_{key}": value
+                for key, value in ema.items()
+                if key not in metrics.COUNTS
+            }
         return result
 
 
@@ -184,16 +185,7 @@ def evaluate_checkpoint(
         check_resamples(resamples)
     weights, card, step = load(spec)
     data = PreparedSet(path)
-    if card.labels != list(data.label_names):
-        raise ValueError(
-            f"{spec} knows other labels than {path}; "
-            + difference(
-                dict(enumerate(card.labels)),
-                dict(enumerate(data.label_names)),
-                "the checkpoint",
-                "the data",
-            )
-        )
+    data.check_labels(card.labels, spec)
     if split is None and card.data["fingerprint"] == data.fingerprint:
         raise ValueError(
             f"{spec} was trained on {path}; name the part to score with --split, such as "

@@ -1,26 +1,50 @@
 """The loop that pretraining and fine-tuning share."""
 
+import collections
 import contextlib
+import dataclasses
 import math
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
 from absl import logging
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from aemjax.train import distributed
 from aemjax.train.checkpoint import Card, Checkpoints
+from aemjax.train.profiler import Profiler
+from aemjax.train.progress import Progress
 from aemjax.train.sharding import global_batch, shardings
 from aemjax.train.state import TrainState
+from aemjax.train.watchdog import Watchdog
 
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL: a scheduler may start the same command again
+# Batches lie on the device before their step runs: few, or they fill its memory.
+STEPS_AHEAD = 2
 
 
 class Preempted(Exception):
     """SIGTERM came; the state was saved, and the same command goes on from it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cadence:
+    """How long a run is, and what it does when.
+
+    Attributes:
+      total_steps: updates to make.
+      eval_every_steps, save_every_steps, log_every_steps: every evaluation is saved too.
+      hang_timeout_s: no step for so long ends the process; longer than compiling or an
+        evaluation takes. 0: never.
+    """
+
+    total_steps: int
+    eval_every_steps: int
+    save_every_steps: int
+    log_every_steps: int
+    hang_timeout_s: int | float = 0
 
 
 def fit(
@@ -29,14 +53,14 @@ def fit(
     train_step: Callable,
     batches: Callable[[int], Iterator[Mapping]],
     evaluate: Callable[[TrainState], Mapping[str, int | float]],
+    observe: Callable[[int], Mapping[str, int | float]],
     mesh: Mesh,
-    total_steps: int,
-    eval_every_steps: int,
-    save_every_steps: int,
-    log_every_steps: int,
+    cadence: Cadence,
+    flops_per_clip: int | float,
     checkpoints: Checkpoints,
     card: Card,
     writer,
+    profiler: Profiler,
 ) -> TrainState:
     """Trains up to `total_steps`, from the newest checkpoint if there is one.
 
@@ -45,16 +69,20 @@ def fit(
       train_step: (state, global batch) -> (state, scalars); donates the state.
       batches: step -> this process' batches from that step on.
       evaluate: state -> metrics, on every process.
+      observe: updates done -> what else to write beside the loss, on every process.
+      flops_per_clip: of training, for the FLOP utilisation.
       writer: of metrics; names get "train/" and "eval/" in front.
 
     Returns:
       The state after the last step.
 
     Raises:
-      ValueError: if the loss is not finite; the last checkpoint is untouched.
+      ValueError: if the loss is not finite, or data cannot be read; the last checkpoint
+        is untouched.
       Preempted: after SIGTERM, when the state is saved.
     """
     replicated, split = shardings(mesh)
+    total_steps = cadence.total_steps
     step = checkpoints.latest_step
     if step is None:
         checkpoints.save(state, card)
@@ -64,22 +92,34 @@ def fit(
         logging.info("resumed at step %d of %d", step, total_steps)
     if step == total_steps:
         return state
-    progress = Progress(step, total_steps)
-    with contextlib.closing(batches(step)) as source, Preemption() as preemption:
+    progress = Progress(step, total_steps, mesh=mesh, flops_per_clip=flops_per_clip)
+    in_flight = collections.deque()
+    with (
+        contextlib.closing(batches(step)) as source,
+        Preemption() as preemption,
+        Watchdog(cadence.hang_timeout_s) as watchdog,
+        profiler,
+    ):
         while step < total_steps:
+            profiler.at(step, in_flight)
             with progress.waiting():
-                batch = next(source)
+                batch = _next(source, step)
             state, scalars = train_step(state, global_batch(batch, split))
             step += 1
             progress.count(len(batch["audio"]) * jax.process_count())
+            in_flight.append(scalars["loss"])
+            if len(in_flight) > STEPS_AHEAD:
+                in_flight.popleft().block_until_ready()
+            watchdog.beat(step)
             last = step == total_steps
-            evaluates = last or step % eval_every_steps == 0
-            preempted = preemption.came(step)
-            saves = evaluates or preempted or step % save_every_steps == 0
-            if saves or step % log_every_steps == 0:
+            evaluates = last or step % cadence.eval_every_steps == 0
+            preempted = preemption.came()
+            saves = evaluates or preempted or step % cadence.save_every_steps == 0
+            if saves or step % cadence.log_every_steps == 0:
                 scalars = {key: float(value) for key, value in scalars.items()}
                 _check_finite(scalars, step)
                 scalars |= progress.report(scalars["loss"])
+                scalars |= observe(step)
                 writer.write(step, _prefixed("train", scalars))
             metrics = None
             if evaluates:
@@ -90,13 +130,14 @@ def fit(
                     step,
                     " ".join(f"{key} {value:.4g}" for key, value in metrics.items()),
                 )
-                progress.restart(step)
             if saves:
                 checkpoints.save(state, card, metrics)
+                writer.flush()
+                progress.restart(step)
             if saves and (preempted or preemption.noted):
                 checkpoints.wait()
                 raise Preempted(f"saved at step {step} of {total_steps}")
-    checkpoints.wait()
+        checkpoints.wait()
     return state
 
 
@@ -116,6 +157,16 @@ def _prefixed(split: str, values: Mapping[str, int | float]) -> dict[str, int | 
     return {f"{split}/{key}": value for key, value in values.items()}
 
 
+def _next(source: Iterator[Mapping], step: int) -> Mapping:
+    try:
+        return next(source)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"reading the batch of step {step} failed: {error}. The last checkpoint is "
+            "intact; mend the data, then start the same command again"
+        ) from error
+
+
 def _check_finite(scalars: Mapping[str, int | float], step: int) -> None:
     # The loss is that before the update, the gradient what the update was made of.
     if not (math.isfinite(scalars["loss"]) and math.isfinite(scalars["grad_norm"])):
@@ -124,61 +175,6 @@ def _check_finite(scalars: Mapping[str, int | float], step: int) -> None:
             f"{scalars['grad_norm']}); lower optimizer.learning_rate, or look for "
             "bad audio. The last checkpoint is from before"
         )
-
-
-class Progress:
-    """Clips per second, time left, and the share of time spent waiting for data."""
-
-    def __init__(self, step: int, total_steps: int):
-        self._total = total_steps
-        self.restart(step)
-
-    def restart(self, step: int) -> None:
-        """Begins a new stretch; time between stretches does not count."""
-        self._step = step
-        self._steps = self._clips = 0
-        self._waited = 0.0
-        self._start = time.monotonic()
-
-    def waiting(self):
-        """Context in which the next batch is awaited."""
-        return _Stopwatch(self)
-
-    def count(self, clips: int) -> None:
-        self._steps += 1
-        self._clips += clips
-
-    def report(self, loss: float) -> dict[str, int | float]:
-        """Logs the stretch and begins another; call it after the device is done."""
-        seconds = time.monotonic() - self._start
-        step = self._step + self._steps
-        rates = {
-            "clips_per_s": self._clips / seconds,
-            "data_wait": self._waited / seconds,
-        }
-        left = (self._total - step) * seconds / self._steps
-        logging.info(
-            "step %d/%d loss %.4f, %.1f clips/s, %.0f%% waiting for data, %s left",
-            step,
-            self._total,
-            loss,
-            rates["clips_per_s"],
-            100 * rates["data_wait"],
-            time.strftime("%H:%M:%S", time.gmtime(left)),
-        )
-        self.restart(step)
-        return rates
-
-
-class _Stopwatch:
-    def __init__(self, progress: Progress):
-        self._progress = progress
-
-    def __enter__(self) -> None:
-        self._start = time.monotonic()
-
-    def __exit__(self, *_) -> None:
-        self._progress._waited += time.monotonic() - self._start
 
 
 class Preemption:
@@ -196,11 +192,9 @@ class Preemption:
     def _note(self, *_) -> None:
         self.noted = True
 
-    def came(self, step: int) -> bool:
-        """Whether to save and leave after `step`."""
-        if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
-        return self.noted
+    def came(self) -> bool:
+        """Whether to save and leave now; called once a step, on every process."""
+        return distributed.preempted() or self.noted
 
     def __exit__(self, *_) -> None:
         if self._previous is not None:

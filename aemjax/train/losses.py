@@ -79,23 +79,41 @@ def alpha_from_shares(labels: Float[np.ndarray, "n k"]) -> tuple[float, ...]:
     return tuple((1 - labels.mean(axis=0, dtype=np.float64)).tolist())
 
 
+def smooth(labels: Scores, amount: float, *, multi_label: bool) -> Scores:
+    """Labels moved towards ignorance by a share (Szegedy et al., CVPR 2016, section 7).
+
+    Args:
+      amount: 0 leaves them as they are, 1 nothing of them.
+      multi_label: towards 1/2 for every class, else towards 1/k.
+    """
+    ignorance = 0.5 if multi_label else 1 / labels.shape[-1]
+    return (1 - amount) * labels + amount * ignorance
+
+
 LOSSES = {"bce": binary_cross_entropy, "ce": cross_entropy, "focal": focal}
 SINGLE_LABEL = ("ce", "focal")
 
 
-def get(name: str, *, multi_label: bool, **options) -> Callable:
+def get(
+    name: str, *, multi_label: bool, label_smoothing: int | float = 0.0, **options
+) -> Callable:
     """The loss of this name, with its options set.
 
     Args:
       name: "bce", "ce", "focal", or "package.module:function" for one of your own.
       multi_label: whether a clip of the data set may have several labels.
+      label_smoothing: of `smooth`.
       options: "focal" takes gamma and alpha, "bce" and "ce" none; one of your own takes
         its arguments after the first two.
 
     Raises:
-      ValueError: on an unknown name, one that does not fit the labels, or an option too
-        many or too few.
+      ValueError: on an unknown name, one that does not fit the labels, an option too
+        many or too few, or a smoothing outside [0, 1).
     """
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(
+            f"label_smoothing is {label_smoothing}, expected 0 <= label_smoothing < 1"
+        )
     if multi_label and name in SINGLE_LABEL:
         raise ValueError(
             f"loss {name!r} takes one label per clip, the data set has several; use "
@@ -110,7 +128,12 @@ def get(name: str, *, multi_label: bool, **options) -> Callable:
             f"loss {name!r}: {error}; its options are "
             f"{list(signature.parameters)[2:]}, given were {sorted(options)}"
         ) from error
-    return functools.partial(loss, **options)
+    loss = functools.partial(loss, **options)
+    if not label_smoothing:
+        return loss
+    return lambda logits, labels: loss(
+        logits, smooth(labels, label_smoothing, multi_label=multi_label)
+    )
 
 
 def _import(path: str) -> Callable:

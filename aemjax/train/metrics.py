@@ -38,13 +38,19 @@ def names(data: PreparedSet) -> tuple[str, ...]:
     return found
 
 
-def check_name(name: str, data: PreparedSet) -> None:
-    """Refuses to select by a metric that the set does not have.
+def check_name(name: str, data: PreparedSet, *, averaged: bool) -> None:
+    """Refuses to select by a metric that the run does not have.
+
+    Args:
+      averaged: whether there are averaged weights, whose metrics begin with "ema_".
 
     Raises:
       ValueError: naming those it has.
     """
-    if name not in (known := names(data)):
+    known = names(data)
+    if averaged:
+        known = (*known, *(f"ema_{metric}" for metric in known))
+    if name not in known:
         kind = "multi-label" if data.multi_label else "single-label"
         raise ValueError(
             f"checkpoint.metric is {name!r}; a {kind} set as {data.path} can be "

@@ -1,5 +1,6 @@
 """What a run is made of at a step: arrays alone."""
 
+import functools
 from typing import Any
 
 import flax
@@ -26,7 +27,7 @@ class TrainState:
       params: float32 parameters.
       batch_stats: float32 running statistics, global over the mesh.
       opt_state: the optimiser's.
-      ema: exponential moving average of `params`; None where it is off.
+      ema: exponential moving average of `weights`; None where it is off.
     """
 
     step: PyTree
@@ -34,6 +35,27 @@ class TrainState:
     batch_stats: PyTree
     opt_state: optax.OptState
     ema: PyTree = None
+
+    @property
+    def weights(self) -> dict[str, PyTree]:
+        """What inference needs: {"params", "batch_stats"}."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def initial_state(
+    model: AemNet, tx: optax.GradientTransformation, *, seed: int, ema: bool = False
+) -> TrainState:
+    """The state at step 0, as a function to be jitted or traced."""
+    variables = model.init(
+        stream_key(seed, "init", 0), jnp.zeros((1, INIT_SAMPLES)), train=False
+    )
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=tx.init(variables["params"]),
+    )
+    return with_ema(state) if ema else state
 
 
 def create_state(
@@ -45,21 +67,13 @@ def create_state(
     ema: bool = False,
 ) -> TrainState:
     """The state at step 0, made on the devices that will hold it."""
-
-    def init():
-        variables = model.init(
-            stream_key(seed, "init", 0), jnp.zeros((1, INIT_SAMPLES)), train=False
-        )
-        params = variables["params"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            batch_stats=variables["batch_stats"],
-            opt_state=tx.init(params),
-            ema=jax.tree.map(jnp.copy, params) if ema else None,
-        )
-
+    init = functools.partial(initial_state, model, tx, seed=seed, ema=ema)
     replicated, _ = shardings(mesh)
     # It runs once: most of an optimised build's time would go into random numbers.
     options = {"xla_backend_optimization_level": 0}
     return jax.jit(init, out_shardings=replicated, compiler_options=options)()
+
+
+def with_ema(state: TrainState) -> TrainState:
+    """The state with an average that begins where its weights are."""
+    return state.replace(ema=jax.tree.map(jnp.copy, state.weights))

@@ -1,7 +1,9 @@
 """One update, one evaluation: pure functions, jitted over a mesh."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,59 +13,117 @@ from jax.sharding import Mesh
 from aemjax.audio.augment import Augment, standardize
 from aemjax.models import AemNet
 from aemjax.random import stream_key
+from aemjax.train.distill import Distillation
 from aemjax.train.sharding import shardings
 from aemjax.train.state import TrainState
 
 Batch = dict[str, jax.Array]
 Scalars = dict[str, jax.Array]
+PyTree = Any
+
+TARGETS = ("labels", "teacher", "taught")
+
+# Of the activations that the gradient needs, those that are kept; the others are
+# computed again. "conv": outputs of convolutions; "block": inputs of blocks.
+REMATS = {
+    "none": None,
+    "conv": jax.checkpoint_policies.save_only_these_names("conv", "block"),
+    "block": jax.checkpoint_policies.save_only_these_names("block"),
+}
 
 
 def train_step(
     state: TrainState,
     batch: Batch,
+    teacher: PyTree = None,
     *,
     model: AemNet,
     tx: optax.GradientTransformation,
     augment: Augment,
     loss_fn: Callable,
     seed: int,
-    ema_decay: float = 0.0,
+    distillation: Distillation | None = None,
+    microbatches: int = 1,
+    remat: str = "none",
+    ema_decay: int | float = 0.0,
 ) -> tuple[TrainState, Scalars]:
     """One update; returns (state, scalars).
 
     Args:
-      batch: {"audio": int16 "b t", "mean": "b", "std": "b", "labels": "b k"}.
+      batch: {"audio": int16 "b t", "mean": "b", "std": "b", "labels": "b k"}; with a
+        stored teacher also {"teacher": "b k", "taught": "b"}.
+      teacher: weights of the network that `distillation` names.
       loss_fn: from `losses`.
-      ema_decay: of the averaged parameters, where the state carries them.
+      microbatches: equal parts of the batch that are gone through one after the other,
+        their gradients averaged: memory of one part. BatchNorm sees one part at a time.
+      remat: of REMATS.
+      ema_decay: of the averaged weights, where the state carries them.
     """
+    step = state.step
     audio = standardize(batch["audio"], batch["mean"], batch["std"])
-    audio, labels = augment(audio, batch["labels"], seed=seed, step=state.step)
+    targets = {key: batch[key] for key in TARGETS if key in batch}
+    audio, targets = augment(audio, targets, seed=seed, step=step)
 
-    def compute_loss(params):
+    def compute_loss(params, batch_stats, audio, targets, number):
+        def key(stream):
+            return jax.random.fold_in(stream_key(seed, stream, step), number)
+
         (logits, _), new = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
+            {"params": params, "batch_stats": batch_stats},
             audio,
             train=True,
-            rngs={"dropout": stream_key(seed, "dropout", state.step)},
+            alter_features=augment.masks(key("mask")),
+            rngs={"dropout": key("dropout")},
             mutable=["batch_stats"],
         )
-        return loss_fn(logits, labels).mean(), new["batch_stats"]
+        if distillation is None:
+            loss = loss_fn(logits, targets["labels"])
+        else:
+            if distillation.teacher is not None:
+                outputs = distillation.teach(teacher, audio)
+                targets = targets | {"teacher": jax.lax.stop_gradient(outputs)}
+            loss = distillation.loss(logits, targets, loss_fn)
+        return loss.mean(), new["batch_stats"]
 
+    if remat != "none":
+        compute_loss = jax.checkpoint(compute_loss, policy=REMATS[remat])
     grad_fn = jax.value_and_grad(compute_loss, has_aux=True)
-    (loss, batch_stats), grads = grad_fn(state.params)
+
+    def accumulate(carry, part):
+        grads, batch_stats = carry
+        (loss, batch_stats), part_grads = grad_fn(state.params, batch_stats, *part)
+        grads = jax.tree.map(lambda x, y: x + y / microbatches, grads, part_grads)
+        return (grads, batch_stats), loss
+
+    if microbatches == 1:
+        (loss, batch_stats), grads = grad_fn(
+            state.params, state.batch_stats, audio, targets, 0
+        )
+    else:
+        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        parts = split_rows((audio, targets), microbatches)
+        (grads, batch_stats), loss = jax.lax.scan(
+            accumulate, (zeros, state.batch_stats), (*parts, jnp.arange(microbatches))
+        )
+        loss = loss.mean()
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    ema = state.ema
-    if ema is not None:
-        ema = optax.incremental_update(params, ema, 1 - ema_decay)
     state = state.replace(
-        step=state.step + 1,
-        params=params,
-        batch_stats=batch_stats,
-        opt_state=opt_state,
-        ema=ema,
+        step=step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
     )
+    if state.ema is not None:
+        ema = optax.incremental_update(state.weights, state.ema, 1 - ema_decay)
+        state = state.replace(ema=ema)
     return state, {"loss": loss, "grad_norm": optax.tree.norm(grads)}
+
+
+def split_rows(tree: PyTree, parts: int) -> PyTree:
+    """Arrays "b ..." -> "parts b/parts ...", every part with rows of every device."""
+
+    def split(x):
+        return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+
+    return jax.tree.map(split, tree)
 
 
 def eval_step(params, batch_stats, batch: Batch, *, model: AemNet) -> jax.Array:
@@ -82,15 +142,41 @@ def eval_step(params, batch_stats, batch: Batch, *, model: AemNet) -> jax.Array:
     return logits.astype(jnp.float32)
 
 
-def jit_train_step(mesh: Mesh, **static) -> Callable:
-    """`train_step` over a mesh; the state is donated: never touch it after the call."""
+def jit_train_step(mesh: Mesh, *, teacher: PyTree = None, **static) -> "TrainStep":
+    """`train_step` over a mesh; the state is donated: never touch it after the call.
+
+    Args:
+      teacher: weights on every device; an argument of the compiled step, not a constant.
+    """
     replicated, split = shardings(mesh)
-    return jax.jit(
+    compiled = jax.jit(
         functools.partial(train_step, **static),
-        in_shardings=(replicated, split),
+        in_shardings=(replicated, split, replicated),
         out_shardings=replicated,
         donate_argnums=0,
     )
+    return TrainStep(compiled, teacher)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainStep:
+    """A compiled step that brings its teacher along.
+
+    Attributes:
+      compiled: (state, batch, teacher) -> (state, scalars).
+      teacher: weights, or None.
+    """
+
+    compiled: Callable
+    teacher: PyTree = None
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
+        return self.compiled(state, batch, self.teacher)
+
+    def compile(self, state: TrainState, batch: Batch) -> "TrainStep":
+        """The step compiled now, for these arrays or their shapes."""
+        lowered = self.compiled.lower(state, batch, self.teacher)
+        return TrainStep(lowered.compile(), self.teacher)
 
 
 def jit_eval_step(mesh: Mesh, *, model: AemNet) -> Callable:

@@ -14,12 +14,9 @@ import pytest
 import finetune.train
 import pretrain.train
 from aemjax import models
-from aemjax.audio.augment import Augment
 from aemjax.data.prepare import prepare
 from aemjax.data.synthetic import synthesize
-from aemjax.train import losses, optimizer
-from aemjax.train.state import TrainState
-from aemjax.train.step import train_step
+from aemjax.train import optimizer, recipe, sharding
 from tests.jobs import ROOT
 
 
@@ -110,32 +107,29 @@ def test_traces_at_full_size(job, name, variant):
     if loss.get("alpha") == ():
         loss["alpha"] = (0.5,) * config.model.num_classes
     model = models.create(**config.model)
-    fraction = config.optimizer.get("lr_fraction", 1.0)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 1600))))
-    rate = optimizer.schedule(
-        config.schedule.name, peak=config.optimizer.learning_rate, total_steps=9
+    options = config.optimizer.to_dict()
+    groups = optimizer.embedder_groups(
+        sorted(shapes["params"]), options.pop("lr_fraction", 1.0)
     )
-    tx = optimizer.create(
-        config.optimizer.name,
-        rate,
-        weight_decay=config.optimizer.weight_decay,
-        groups=optimizer.embedder_groups(sorted(shapes["params"]), fraction),
-    )
-    augment = config.augment.to_dict()
-    augment.pop("mixup_start_fraction")
-    step = functools.partial(
-        train_step,
-        model=model,
-        tx=tx,
-        augment=Augment(**augment),
-        loss_fn=losses.get(loss.pop("name"), multi_label=False, **loss),
+    plan = recipe.create(
+        model,
+        sharding.data_mesh(),
         seed=config.seed,
+        total_steps=100,
+        num_classes=config.model.num_classes,
+        multi_label=False,
+        crop_samples=round(config.data.crop_s * 16_000),
+        optimizer_options=options,
+        schedule_options=config.schedule.to_dict(),
+        augment_options=config.augment.to_dict(),
+        loss_options=loss,
+        groups=groups,
+        microbatches=config.train.microbatches,
+        remat=config.train.remat,
+        ema_decay=config.train.ema_decay,
     )
     rows, samples = config.train.batch_size, round(config.data.crop_s * 16_000)
-
-    def run(params, batch_stats, batch):
-        state = TrainState(jnp.int32(0), params, batch_stats, tx.init(params))
-        return step(state, batch)
 
     array = jax.ShapeDtypeStruct
     batch = {
@@ -144,7 +138,8 @@ def test_traces_at_full_size(job, name, variant):
         "std": array((rows,), jnp.float32),
         "labels": array((rows, config.model.num_classes), jnp.float32),
     }
-    state, scalars = jax.eval_shape(run, shapes["params"], shapes["batch_stats"], batch)
+    state, scalars = jax.eval_shape(plan.train_step, plan.state_shapes(), batch)
+    assert plan.flops_per_clip > 1e8
     assert jax.tree.map(jnp.shape, state.params) == jax.tree.map(
         jnp.shape, shapes["params"]
     )

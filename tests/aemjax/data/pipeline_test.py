@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from aemjax.data import pipeline
+from aemjax.data import pipeline, sampling
 from aemjax.data.pipeline import CropBatches, eval_batches, read_crop, train_batches
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.shard_reader import ShardReader
@@ -17,10 +17,11 @@ STEPS = 10  # of 8: four epochs
 CROP = 500
 
 
-def train(data, *, steps=STEPS, rows=ROWS, **options):
-    options = {"batch_size": 8, "crop_samples": CROP, "seed": 3, "threads": 0} | options
-    batches = train_batches(data, rows, **options)
-    return list(itertools.islice(batches, steps))
+def train(data, *, steps=STEPS, rows=ROWS, start_step=0, threads=0, **options):
+    options = {"batch_size": 8, "crop_samples": CROP, "seed": 3} | options
+    batches = CropBatches(data, rows, **options)
+    read_ahead = train_batches(batches, start_step=start_step, threads=threads)
+    return list(itertools.islice(read_ahead, steps))
 
 
 def evaluate(data, rows=ROWS, **options):
@@ -158,7 +159,7 @@ def test_a_crop_starts_anywhere_that_it_fits(ramps, where, change, draws):
 
 def test_no_two_streams_are_alike():
     rngs = itertools.product(range(10), ("order", "crop"), range(50))
-    draws = np.array([pipeline._rng(*which).random() for which in rngs])
+    draws = np.array([sampling.rng(*which).random() for which in rngs])
     assert len(set(draws)) == 1000
     assert abs(draws.mean() - 0.5) < 3 * np.sqrt(1 / 12 / 1000)
 
@@ -322,17 +323,19 @@ def test_damaged_records_are_counted_once(damage, caplog):
     for step in range(3):
         batches.read(step)
     assert batches.damaged == {1, 2}
+    assert batches.scalars() == {"damaged_records": 2}
     assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_too_many_damaged_records(damage, monkeypatch, threads):
-    monkeypatch.setattr(pipeline, "MAX_DAMAGED", 2)
-    assert len(train(damage(0, 1), threads=threads)) == STEPS
+def test_too_many_damaged_records(damage, threads):
+    options = {"threads": threads, "max_damaged": 2}
+    assert len(train(damage(0, 1), **options)) == STEPS
     with pytest.raises(
-        ValueError, match="record .* cannot be read: .* prepare the set"
+        ValueError,
+        match="record .* cannot be read: .* prepare the set.*number 3, .*max_damaged is 2",
     ):
-        train(damage(0, 1, 2), threads=threads)
+        train(damage(0, 1, 2), **options)
 
 
 def test_nothing_but_damaged_records(damage):

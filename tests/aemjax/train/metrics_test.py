@@ -200,7 +200,7 @@ def test_names_are_those_that_the_set_has():
     assert metrics.names(Set()) == basic
     assert metrics.names(Set(normal="normal")) == basic + lungs
     assert metrics.names(Set(positive="covid")) == basic + positive
-    metrics.check_name("AS", Set(normal="normal"))
+    metrics.check_name("AS", Set(normal="normal"), averaged=False)
 
 
 @pytest.mark.parametrize("name", ["log_loss", "Se", "mAP", "acc"])
@@ -210,7 +210,7 @@ def test_a_run_is_not_selected_by_what_its_set_lacks(name):
         match=rf"checkpoint.metric is '{name}'; a single-label set as sets/mine can be "
         r"selected by \['accuracy', 'precision', 'recall', 'F1'\]",
     ):
-        metrics.check_name(name, Set())
+        metrics.check_name(name, Set(), averaged=False)
 
 
 @pytest.mark.parametrize("name", catalog.DATASETS)

@@ -1,32 +1,27 @@
-"""One device against eight, on the same global batches."""
+"""One update: one device against eight, and what its options change."""
+
+import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from aemjax import models
 from aemjax.audio.augment import Augment
 from aemjax.train import losses, optimizer, sharding
 from aemjax.train.state import create_state
-from aemjax.train.step import jit_train_step
+from aemjax.train.step import jit_train_step, split_rows
+from tests.aemjax.train import steps
+from tests.aemjax.train.steps import CLASSES
 
-ROWS, SAMPLES, CLASSES = 16, 2400, 5
 WIDTH, DECAY = 0.125, 0.9
+BATCH, MANY = steps.a_batch(), steps.a_batch(32)
 
 
-def batches(steps):
-    rng = np.random.default_rng(0)
-    for _ in range(steps):
-        yield {
-            "audio": rng.integers(-9000, 9000, (ROWS, SAMPLES)).astype(np.int16),
-            "mean": np.full(ROWS, 0.01, np.float32),
-            "std": np.full(ROWS, 0.15, np.float32),
-            "labels": (rng.random((ROWS, CLASSES)) < 0.4).astype(np.float32),
-        }
-
-
-def train(devices, *, steps, model="tests.tiny:Backbone", dtype="float32", traces=None):
+def train(devices, *, count, model="tests.tiny:Backbone", dtype="float32", traces=None):
     """State and loss of each step after training from the same start."""
     mesh = sharding.data_mesh(jax.devices()[:devices])
     replicated, split = sharding.shardings(mesh)
@@ -55,7 +50,8 @@ def train(devices, *, steps, model="tests.tiny:Backbone", dtype="float32", trace
         ema_decay=DECAY,
     )
     states, found = [jax.device_get(state)], []
-    for batch in batches(steps):
+    for seed in range(count):
+        batch = steps.a_batch(seed=seed)
         state, scalars = step(state, sharding.global_batch(batch, split))
         states.append(jax.device_get(state))
         found.append(float(scalars["loss"]))
@@ -64,12 +60,12 @@ def train(devices, *, steps, model="tests.tiny:Backbone", dtype="float32", trace
 
 @pytest.fixture(scope="module")
 def one():
-    return train(1, steps=3)
+    return train(1, count=3)
 
 
 def test_eight_devices_train_as_one_does(one):
     traces = []
-    states, found = train(8, steps=3, traces=traces)
+    states, found = train(8, count=3, traces=traces)
     assert len(traces) == 1  # a second step of the same shape does not retrace
     np.testing.assert_allclose(found[0], one[1][0], rtol=1e-5)
     # Adam turns the sign of a gradient that is all but zero into a whole step, so later
@@ -79,8 +75,8 @@ def test_eight_devices_train_as_one_does(one):
 
 def test_eight_devices_equal_one_in_float64():
     with jax.enable_x64(True):
-        (*_, a), first = train(1, steps=3, model="aemnet_dw", dtype="float64")
-        (*_, b), second = train(8, steps=3, model="aemnet_dw", dtype="float64")
+        (*_, a), first = train(1, count=3, model="aemnet_dw", dtype="float64")
+        (*_, b), second = train(8, count=3, model="aemnet_dw", dtype="float64")
     np.testing.assert_allclose(first, second, rtol=1e-8)
     for x, y in zip(
         jax.tree.leaves((a.params, a.batch_stats)),
@@ -90,12 +86,12 @@ def test_eight_devices_equal_one_in_float64():
         np.testing.assert_allclose(x, y, atol=1e-8)
 
 
-def test_ema_follows_the_parameters(one):
+def test_ema_follows_the_weights(one):
     states, _ = one
-    average = states[0].params
+    average = states[0].weights
     for state in states[1:]:
         average = jax.tree.map(
-            lambda old, new: DECAY * old + (1 - DECAY) * new, average, state.params
+            lambda old, new: DECAY * old + (1 - DECAY) * new, average, state.weights
         )
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6),
@@ -115,5 +111,115 @@ def test_batches_that_the_devices_cannot_share_are_refused():
 
 
 def test_the_first_float32_loss_of_a_published_network_is_the_same():
-    (_, a), (_, b) = (train(n, steps=1, model="aemnet_dw") for n in (1, 8))
+    (_, a), (_, b) = (train(n, count=1, model="aemnet_dw") for n in (1, 8))
     np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+# Microbatches.
+
+
+def bce(logits, labels):
+    """From its definition."""
+    p = jax.nn.sigmoid(logits)
+    return -(labels * jnp.log(p) + (1 - labels) * jnp.log(1 - p)).mean()
+
+
+@pytest.fixture(scope="module")
+def in_parts():
+    """(state, scalars) after an update in four parts, on one device."""
+    return steps.update(steps.start(), MANY, microbatches=4)
+
+
+def test_microbatches_give_the_mean_of_the_gradients_of_their_parts(in_parts):
+    model, state = steps.tiny(), steps.start()
+
+    @functools.partial(jax.jit, compiler_options=steps.HASTY)
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def loss(params, batch_stats, part):
+        logits, batch_stats = steps.forward(model, params, batch_stats, part)
+        return bce(logits, part["labels"]), batch_stats
+
+    values, gradients, batch_stats = [], [], state.batch_stats
+    for number in range(4):
+        part = {key: value[number::4] for key, value in MANY.items()}
+        (value, batch_stats), found = loss(state.params, batch_stats, part)
+        values.append(value)
+        gradients.append(found)
+    expected = jax.tree.map(lambda *x: np.mean(x, axis=0), *gradients)
+    after, scalars = in_parts
+    assert scalars["loss"] == pytest.approx(np.mean(values), rel=1e-6)
+    steps.assert_close(steps.gradient(after), expected, rtol=1e-4, atol=1e-6)
+    steps.assert_close(after.batch_stats, batch_stats, rtol=1e-5, atol=1e-6)
+    norm = np.sqrt(sum((x**2).sum() for x in jax.tree.leaves(expected)))
+    assert scalars["grad_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+def test_microbatches_are_the_same_over_eight_devices(in_parts):
+    after, scalars = steps.update_on(8, steps.start(), MANY, microbatches=4)
+    assert scalars["loss"] == pytest.approx(in_parts[1]["loss"], rel=1e-5)
+    steps.assert_close(
+        steps.gradient(after), steps.gradient(in_parts[0]), rtol=1e-3, atol=1e-6
+    )
+
+
+def test_every_part_has_rows_of_every_device():
+    parts = split_rows({"x": jnp.arange(32), "y": jnp.arange(64).reshape(32, 2)}, 4)
+    assert parts["x"].shape == (4, 8) and parts["y"].shape == (4, 8, 2)
+    np.testing.assert_array_equal(parts["y"][..., 0], 2 * parts["x"])
+    for part in np.asarray(parts["x"]):
+        assert set(part // 4) == set(range(8))  # rows 0-3 lie on the first device, ...
+    assert sorted(parts["x"].ravel().tolist()) == list(range(32))
+
+
+def test_parts_that_the_devices_cannot_share_are_refused():
+    mesh = sharding.data_mesh()
+    sharding.check_batch_size(32, mesh, paired=True, microbatches=4)
+    sharding.check_batch_size(48, mesh, paired=True, microbatches=3)
+    with pytest.raises(ValueError, match="microbatches is 0, expected at least 1"):
+        sharding.check_batch_size(16, mesh, microbatches=0)
+    with pytest.raises(ValueError, match="24 is .* 16 .*in 2 microbatches.*choose 16"):
+        sharding.check_batch_size(24, mesh, microbatches=2)
+    with pytest.raises(ValueError, match="24 is .* 48 .*pair in 3 micro.*choose 48"):
+        sharding.check_batch_size(24, mesh, paired=True, microbatches=3)
+
+
+# Less memory, less precision.
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """(state, scalars) after an update with nothing special about it."""
+    return steps.update(
+        steps.start(model := steps.tiny(dropout=0.2)), BATCH, model=model
+    )
+
+
+@pytest.mark.parametrize("remat", ["conv", "block"])
+def test_what_is_computed_again_is_what_it_was(plain, remat):
+    model = steps.tiny(dropout=0.2)
+    after, scalars = steps.update(steps.start(model), BATCH, model=model, remat=remat)
+    assert scalars["loss"] == pytest.approx(plain[1]["loss"], rel=1e-6)
+    steps.assert_close(
+        steps.gradient(after), steps.gradient(plain[0]), rtol=1e-5, atol=1e-6
+    )
+    steps.assert_close(after.batch_stats, plain[0].batch_stats, rtol=1e-6, atol=1e-7)
+
+
+def test_bfloat16_is_for_computing_alone(plain):
+    model = steps.tiny(dropout=0.2, dtype="bfloat16")
+    after, scalars = steps.update(steps.start(model), BATCH, model=model)
+    for x in jax.tree.leaves((after.weights, steps.gradient(after), scalars)):
+        assert x.dtype == np.float32
+    assert scalars["loss"] == pytest.approx(plain[1]["loss"], rel=2e-2)
+    assert scalars["loss"] != plain[1]["loss"]
+    steps.assert_close(after.batch_stats, plain[0].batch_stats, rtol=0.05, atol=0.02)
+
+
+def test_masks_act_on_what_the_front_end_makes():
+    # Enough of them to leave nothing of 15 frames.
+    masks = {"time_masks": 500, "time_mask_frames": 15}
+    masked = dataclasses.replace(steps.AS_IT_COMES, **masks)
+    after, _ = steps.update(steps.start(), BATCH, augment=masked)
+    found = steps.gradient(after)
+    assert optax.tree.norm(found["frontend"]) == 0
+    assert optax.tree.norm(found["head"]) > 0

@@ -1,0 +1,133 @@
+"""How a model is trained: optimiser, augmentation, loss and the compiled step."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from aemjax.audio.augment import Augment
+from aemjax.models import AemNet, summarize
+from aemjax.train import losses, optimizer
+from aemjax.train.distill import Distillation
+from aemjax.train.state import TrainState, create_state, initial_state
+from aemjax.train.step import REMATS, jit_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A compiled way to train for so many steps, from a fresh state on.
+
+    Attributes:
+      create_state: () -> the state at step 0.
+      state_shapes: () -> the same without its numbers.
+      train_step: (state, global batch) -> (state, scalars).
+      total_steps: of the schedule.
+      rates: updates done -> {"lr/GROUP": the learning rate of the last of them}.
+      flops_per_clip: floating-point operations of training on a clip, a multiply-add
+        counted as two, the gradient as twice the forward pass.
+    """
+
+    create_state: Callable[[], TrainState]
+    state_shapes: Callable[[], TrainState]
+    train_step: Callable
+    total_steps: int
+    rates: Callable[[int], dict[str, float]]
+    flops_per_clip: int
+
+
+def create(
+    model: AemNet,
+    mesh: Mesh,
+    *,
+    seed: int,
+    total_steps: int,
+    num_classes: int,
+    multi_label: bool,
+    crop_samples: int,
+    optimizer_options: Mapping[str, Any],
+    schedule_options: Mapping[str, Any],
+    augment_options: Mapping[str, Any],
+    loss_options: Mapping[str, Any],
+    groups: Mapping[str, optimizer.Group] = optimizer.EVERYTHING,
+    microbatches: int = 1,
+    remat: str = "none",
+    ema_decay: int | float = 0.0,
+    distillation: Distillation | None = None,
+    teacher=None,
+) -> Recipe:
+    """Builds the recipe.
+
+    Args:
+      seed: of the start and of every draw.
+      crop_samples: length of the clips trained on.
+      optimizer_options: "name", "learning_rate", "weight_decay", "clip_norm".
+      schedule_options: "name", "warmup_fraction".
+      augment_options: fields of `Augment`, with "mixup_start_fraction" (of the steps)
+        in place of "mixup_start_step".
+      loss_options: "name" and what that loss takes.
+      groups: of parameters, by name.
+      microbatches, remat, distillation, teacher: of `train_step`.
+      ema_decay: of the averaged weights; 0: none.
+
+    Raises:
+      ValueError: on an option that is unknown or does not fit.
+    """
+    if remat not in REMATS:
+        raise ValueError(f"unknown remat {remat!r}; known: {list(REMATS)}")
+    if not 0 <= ema_decay < 1:
+        raise ValueError(f"ema_decay is {ema_decay}, expected 0 <= ema_decay < 1")
+    optimizer_options, schedule_options, augment_options, loss_options = map(
+        dict, (optimizer_options, schedule_options, augment_options, loss_options)
+    )
+    learning_rate = optimizer.schedule(
+        schedule_options.pop("name"),
+        peak=optimizer_options.pop("learning_rate"),
+        total_steps=total_steps,
+        **schedule_options,
+    )
+    tx = optimizer.create(
+        optimizer_options.pop("name"), learning_rate, groups=groups, **optimizer_options
+    )
+    fraction = augment_options.pop("mixup_start_fraction")
+    augment = Augment(**augment_options, mixup_start_step=round(fraction * total_steps))
+    loss_fn = losses.get(
+        loss_options.pop("name"), multi_label=multi_label, **loss_options
+    )
+    scores = jax.ShapeDtypeStruct((1, num_classes), jnp.float32)
+    jax.eval_shape(loss_fn, scores, scores)  # checks its options
+
+    def rates(step: int) -> dict[str, float]:
+        found = optimizer.learning_rates(learning_rate, groups, step - 1)
+        return {f"lr/{group}": rate for group, rate in found.items()}
+
+    flops = 6 * summarize(model, n_samples=crop_samples).total_macs
+    if distillation is not None and distillation.teacher is not None:
+        taught_by = summarize(distillation.teacher, n_samples=crop_samples)
+        flops += 2 * taught_by.total_macs
+    start = {"seed": seed, "ema": ema_decay > 0}
+    return Recipe(
+        create_state=functools.partial(create_state, model, tx, mesh=mesh, **start),
+        state_shapes=functools.partial(
+            jax.eval_shape, functools.partial(initial_state, model, tx, **start)
+        ),
+        train_step=jit_train_step(
+            mesh,
+            teacher=teacher,
+            model=model,
+            tx=tx,
+            augment=augment,
+            loss_fn=loss_fn,
+            seed=seed,
+            microbatches=microbatches,
+            remat=remat,
+            ema_decay=ema_decay,
+            distillation=distillation,
+        ),
+        total_steps=total_steps,
+        rates=rates,
+        flops_per_clip=flops,
+    )
