@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_inspect,
         _add_summary,
         _add_evaluate,
+        _add_embed,
         _add_report,
     ):
         add(verbs)
@@ -267,6 +268,39 @@ def _evaluate(options) -> None:
         resamples=options.resamples,
     )
     print(json.dumps(metrics))
+
+
+def _add_embed(verbs) -> None:
+    parser = _verb(
+        verbs, "embed", _embed, "write a checkpoint's embeddings of a prepared set"
+    )
+    parser.add_argument(
+        "checkpoint", help="a run's folder; '@last' or '@STEP' behind it"
+    )
+    parser.add_argument("--data", required=True, help="prepared set")
+    parser.add_argument("--out", required=True, help="folder to make")
+    parser.add_argument(
+        "--logits", action="store_true", help="also write logits, for distillation"
+    )
+    parser.add_argument(
+        "--split", help="'eval', 'a+b', 'full:5' (fold 5); default: all"
+    )
+    parser.add_argument("--batch-size", type=int, default=32)
+
+
+def _embed(options) -> None:
+    from aemjax.train.embed import embed_checkpoint
+
+    about = embed_checkpoint(
+        options.checkpoint,
+        options.data,
+        options.out,
+        split=options.split,
+        logits=options.logits,
+        batch_size=options.batch_size,
+    )
+    shown = ("checkpoint", "step", "split", "clips", "logits")
+    print(json.dumps({key: about[key] for key in shown}))
 
 
 def _add_report(verbs) -> None:

@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import grain
 import numpy as np
@@ -21,6 +21,14 @@ from aemjax.data.prepared import PreparedSet
 Batch = dict[str, np.ndarray]
 
 MAX_DAMAGED = 100
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """Has outputs for the clips of a set, such as `teachers.StoredTeacher`."""
+
+    def probabilities(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(float32 "n k", bool "n": whether the clip has any) of rows of the set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +59,7 @@ class CropBatches:
     crop_samples: int
     seed: int
     order: sampling.Order | None = None
-    teacher: Any = None
+    teacher: Teacher | None = None
     max_damaged: int = MAX_DAMAGED
     process_index: int = 0
     process_count: int = 1

@@ -196,6 +196,7 @@ def evaluate_checkpoint(
     mesh = data_mesh()
     check_batch_size(batch_size, mesh)
     evaluator = Evaluator(model, mesh, batch_size=batch_size)
+    weights = jax.device_put(weights, shardings(mesh)[0])
     rows, logits = evaluator.logits(weights, data, rows)
     about = {"dataset": data.manifest["dataset"], "split": split or "all", "step": step}
     result = about | score(data, rows, logits)

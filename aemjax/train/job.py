@@ -70,7 +70,7 @@ def main(train: Callable, *, compile_only: Callable | None = None) -> None:
         logging.get_absl_handler().addFilter(_is_ours)
         code = 0
         try:
-            if topology and topology.value:
+            if topology is not None and topology.value:
                 print(compile_only(config.value, topology.value).table())
                 return
             if not workdir.value:

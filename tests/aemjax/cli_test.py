@@ -54,6 +54,18 @@ def test_a_checkpoint_is_scored(pretrained, audioset, capsys):
     assert found["clips"] == 18 and 0 < found["mAP"] <= 1
 
 
+def test_a_checkpoint_embeds_a_split(pretrained, audioset, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = [str(pretrained), f"--data={audioset}", f"--out={out}", "--split=eval"]
+    cli.main(["embed", *words, "--logits", "--batch-size=16"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["checkpoint"] == str(pretrained) and found["step"] > 0
+    assert (found["split"], found["clips"], found["logits"]) == ("eval", 18, True)
+    assert np.load(out / "logits.npy").shape == (18, 12)
+    with pytest.raises(SystemExit, match="error: .*out exists; remove it, or choose"):
+        cli.main(["embed", *words])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -66,6 +78,7 @@ def test_a_checkpoint_is_scored(pretrained, audioset, capsys):
         (["prepare", "esc50", "--source", "docs", "--out", "x"], "esc50.csv does not"),
         (["synthesize", "esc", "--out", "x"], "unknown twin 'esc'"),
         (["evaluate", "nowhere", "--data", "x"], "nowhere holds no checkpoints/"),
+        (["embed", "nowhere", "--data", "x", "--out", "y"], "nowhere holds no check"),
         (["report", "nowhere"], "nowhere has no results.json"),
     ],
 )

@@ -187,6 +187,77 @@ def test_processes_must_divide_the_batch(ramps, batches):
         batches(ramps, batch_size=8, process_count=3)
 
 
+# Balanced draws, and a teacher's outputs.
+
+
+@pytest.fixture(scope="module")
+def balanced(ramps):
+    return sampling.order("balanced", ramps, ROWS, seed=3, offset=1)
+
+
+def test_balanced_draws_are_the_same_for_any_processes_and_restart(
+    ramps, balanced, rows_of
+):
+    unbroken = train(ramps, order=balanced)
+    expected = np.concatenate([ROWS[balanced(epoch)] for epoch in range(4)])
+    assert rows_of(unbroken) == expected.tolist()
+    for processes, start_step in ((2, 0), (4, 3)):
+        # A restart makes the order anew.
+        again = sampling.order("balanced", ramps, ROWS, seed=3, offset=1)
+        parts = [
+            train(
+                ramps,
+                order=again,
+                steps=STEPS - start_step,
+                start_step=start_step,
+                process_index=i,
+                process_count=processes,
+                threads=2,
+            )
+            for i in range(processes)
+        ]
+        assert_equal(joined(parts), unbroken[start_step:])
+
+
+def test_balanced_draws_are_in_proportion_to_the_weights(ramps, balanced, rows_of):
+    steps = 1_000  # 8,000 draws
+    drawn = np.bincount(rows_of(train(ramps, order=balanced, steps=steps)))[ROWS]
+    labels = ramps.labels_multi_hot(ROWS)
+    weights = labels @ (1000 / (1 + labels.sum(axis=0)))
+    share = weights / weights.sum()
+    np.testing.assert_allclose(drawn / 8_000, share, atol=4 * np.sqrt(0.1 / 8_000))
+    assert share.max() > 1.5 * share.min()
+
+
+class Teacher:
+    """Of every second row, its number in all three classes."""
+
+    def probabilities(self, rows):
+        known = rows % 2 == 0
+        return np.where(known, rows, 0)[:, None] * np.ones((1, 3), np.float32), known
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_outputs_of_a_teacher_are_those_of_the_clips(
+    ramps, damage, rows_of, unbroken, processes
+):
+    data = damage(4)
+    parts = [
+        train(data, teacher=Teacher(), process_index=i, process_count=processes)
+        for i in range(processes)
+    ]
+    found = joined(parts)
+    for batch, plain in zip(found, unbroken, strict=True):
+        assert batch.keys() - plain.keys() == {"teacher", "taught"}
+        assert batch["taught"].dtype == np.float32
+    rows = np.array(rows_of(found))
+    assert 4 not in rows  # 6 stands in, outputs and all
+    taught = np.concatenate([batch["taught"] for batch in found])
+    np.testing.assert_array_equal(taught, rows % 2 == 0)
+    outputs = np.concatenate([batch["teacher"] for batch in found])
+    np.testing.assert_array_equal(outputs[:, 2], np.where(rows % 2 == 0, rows, 0))
+
+
 # Evaluation.
 
 

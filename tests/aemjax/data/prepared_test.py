@@ -222,3 +222,29 @@ def test_fingerprint_changes_with_content(tmp_path, save):
         prepare("manifest", source, out)
         found.add(PreparedSet(out).fingerprint)
     assert len(found) == 2
+
+
+@pytest.mark.parametrize("rows", [[], [5], [2, 0, 23, 2], list(range(24))])
+def test_labels_of_rows(ramps, rows):
+    rows = np.array(rows, int)
+    places, labels = ramps.labels_of(rows)
+    own = pq.read_table(ramps.path / "index.parquet")["labels"].to_pylist()
+    assert {len(labels) for labels in own} == {1, 2, 3}
+    expected = [(i, k) for i, row in enumerate(rows) for k in own[row]]
+    found = list(zip(places.tolist(), labels.tolist(), strict=True))
+    assert found == expected
+    hot = ramps.labels_multi_hot(rows)
+    assert [tuple(pair) for pair in np.argwhere(hot).tolist()] == expected
+
+
+def test_other_labels_are_refused(ramps):
+    ramps.check_labels(["a", "b", "c"], "runs/mine")
+    for labels, differ in (
+        (["a", "c", "b"], "2 differ:\n  1: c there, b here\n  2: b there, c here"),
+        (["a", "b"], "1 differ:\n  2: absent there, c here"),
+        (["a", "b", "c", "d"], "1 differ:\n  3: d there, absent here"),
+    ):
+        message = f"runs/mine knows other labels than {ramps.path}; {differ}"
+        with pytest.raises(ValueError) as error:
+            ramps.check_labels(labels, "runs/mine")
+        assert str(error.value) == message
