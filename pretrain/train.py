@@ -251,8 +251,9 @@ def open_teaching(config: ConfigDict, multi_label: bool, mesh: Mesh) -> Teaching
             f"distill.logits {logits!r}; a teacher needs a weight above 0, and no "
             "teacher the weight 0"
         )
+    distillation = Distillation(multi_label, **options)
     if logits:
-        return Teaching(Distillation(multi_label, **options))
+        return Teaching(distillation)
     if not run:
         return Teaching()
     weights, card, step = checkpoint.load(run)
@@ -260,7 +261,7 @@ def open_teaching(config: ConfigDict, multi_label: bool, mesh: Mesh) -> Teaching
     network = models.create(**card.model)
     replicated, _ = sharding.shardings(mesh)
     return Teaching(
-        Distillation(multi_label, network, **options),
+        dataclasses.replace(distillation, teacher=network),
         jax.device_put(weights, replicated),
         card.labels,
         step,

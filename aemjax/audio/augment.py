@@ -6,6 +6,7 @@ standardised after, which would undo the gain. Masks act later, on the front end
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -107,6 +108,16 @@ def mixup(
     return mix(audio), jax.tree.map(mix, targets)
 
 
+def check_alpha(alpha: int | float) -> None:
+    """Refuses what `random_share` cannot draw by.
+
+    Raises:
+      ValueError: on an alpha that is not above 0 and at most 1.
+    """
+    if not 0 < alpha <= 1:
+        raise ValueError(f"mixup_alpha is {alpha}, expected above 0 and at most 1")
+
+
 def random_share(
     key: PRNGKeyArray, rows: int, *, alpha: int | float
 ) -> Float[Array, "b"]:
@@ -120,8 +131,7 @@ def random_share(
     Raises:
       ValueError: on an alpha that is not above 0 and at most 1.
     """
-    if not 0 < alpha <= 1:
-        raise ValueError(f"mixup_alpha is {alpha}, expected above 0 and at most 1")
+    check_alpha(alpha)
     draws = jax.random.uniform(key, (2, TRIES, rows), minval=1e-30)
     log_x, log_y = jnp.log(draws) / alpha
     chosen = jnp.argmax(jnp.logaddexp(log_x, log_y) <= 0, axis=0)[None]
@@ -177,6 +187,10 @@ class Augment:
       mixup_start_step: the first step that mixes.
       time_masks, time_mask_frames, channel_masks, channel_mask_channels: of
         `mask_features`.
+
+    Raises:
+      ValueError: on a number that is negative, a probability above 1, or ratios that
+        are not in order.
     """
 
     max_roll_s: int | float = 0.0
@@ -191,6 +205,22 @@ class Augment:
     time_mask_frames: int = 0
     channel_masks: int = 0
     channel_mask_channels: int = 0
+
+    def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            if name in ("min_snr_db", "max_snr_db"):
+                continue
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value}, expected 0 or more")
+            if name.endswith("probability") and value > 1:
+                raise ValueError(f"{name} is {value}, expected at most 1")
+        if not self.min_snr_db <= self.max_snr_db:
+            raise ValueError(
+                f"min_snr_db is {self.min_snr_db}, expected at most max_snr_db, "
+                f"{self.max_snr_db}"
+            )
+        if self.mixup_alpha:
+            check_alpha(self.mixup_alpha)
 
     def __call__(
         self, audio: Audio, targets: Targets, *, seed: int, step: Int[Array, ""]

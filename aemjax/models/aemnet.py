@@ -3,10 +3,12 @@
 import functools
 import importlib
 import inspect
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
@@ -52,6 +54,7 @@ class AemNet(nn.Module):
         lengths: Int[Array | np.ndarray, "b"] | None = None,
         *,
         train: bool = False,
+        alter_features: Callable[[Array], Array] | None = None,
     ) -> tuple[Float[Array, "b k"], dict[str, Array]]:
         """Scores standardised waveforms.
 
@@ -60,6 +63,7 @@ class AemNet(nn.Module):
           lengths: valid samples of each row, at least one 10 ms frame; what lies past
             them does not change the result. None: all.
           train: batch statistics and dropout (which needs the "dropout" stream).
+          alter_features: applied to the front end's output "b f c", such as masks.
 
         Returns:
           Logits "b k", and a dict of "embedding" "b 512", "pooled" "b c".
@@ -68,10 +72,14 @@ class AemNet(nn.Module):
         def training(block: str) -> bool:
             return train and block not in self.frozen
 
-        audio = jnp.asarray(audio, self.dtype)
+        # Each front end knows what its audio may be rounded to.
+        audio = jnp.asarray(audio)
         lengths = None if lengths is None else jnp.asarray(lengths)
         frontend = self.make_frontend(dtype=self.dtype, name="frontend")
         x, valid = frontend(audio, lengths, train=training("frontend"))
+        x = checkpoint_name(x, "block")
+        if alter_features is not None:
+            x = alter_features(x)
         backbone = self.make_backbone(dtype=self.dtype, name="backbone")
         frames, valid = backbone(x[..., None], valid, train=training("backbone"))
         pooled = mean_over_valid(frames, valid)
@@ -107,7 +115,8 @@ def create(
     Args:
       name: "aemnet", "aemnet_dw", "aemresnet", or a backbone's import path.
       num_classes: of the head.
-      frontend: "llf1", "llf2", "llf-fast", "K1,S1,K2,S2", or an import path.
+      frontend: "llf1", "llf2", "llf-fast", "K1,S1,K2,S2", "log_mel", "log_mel40",
+        "mfcc", "mfcc40", or an import path.
       width: multiplier of the backbone's channels.
       head: "acnet", "aclnetx", or an import path; None: the published one.
       dropout: rate in the head.
@@ -128,9 +137,7 @@ def create(
     if ":" in frontend:
         make_frontend = functools.partial(_import(frontend))
     else:
-        make_frontend = functools.partial(
-            frontends.LLF, **frontends.llf_sizes(frontend)
-        )
+        make_frontend = frontends.by_name(frontend)
     return AemNet(
         make_frontend=make_frontend,
         make_backbone=functools.partial(

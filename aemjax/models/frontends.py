@@ -2,8 +2,11 @@
 
 A front end is a module whose `__call__(audio "b t", valid, *, train)` returns
 (features "b f c", valid frames), where `valid` counts the valid samples of each clip,
-and whose only required field is `dtype`.
+and whose only required field is `dtype`. One that multiplies by constant matrices may say
+so to `summarize` by a property `matrix_macs`, multiply-accumulates per frame by name.
 """
+
+import functools
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,9 +14,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from aemjax.models import ops
+from aemjax.models.frames import FRAME_SAMPLES, check_holds_a_frame
 from aemjax.models.layers import Valid, conv_bn, zero_invalid
-
-FRAME_SAMPLES = 160  # 10 ms at 16 kHz
+from aemjax.models.spectral import SPECTRAL_PRESETS
 
 # (K1, S1, K2, S2): SPEC 2.1's presets.
 LLF_PRESETS = {
@@ -60,11 +63,7 @@ class LLF(nn.Module):
                 f"not divide the {FRAME_SAMPLES} samples of a 10 ms frame; choose "
                 "strides whose product does"
             )
-        if audio.shape[1] < FRAME_SAMPLES:
-            raise ValueError(
-                f"audio has {audio.shape[1]} samples, a frame needs {FRAME_SAMPLES} "
-                "(10 ms at 16 kHz); pad or loop the clip"
-            )
+        check_holds_a_frame(audio)
         x = zero_invalid(audio[..., None], valid)  # b t 1
         x, valid = conv_bn(
             x,
@@ -95,6 +94,17 @@ class LLF(nn.Module):
         return zero_invalid(x, valid), valid
 
 
+def by_name(spec: str) -> functools.partial:
+    """What builds the front end of that name, or the LLF of those four numbers.
+
+    Raises:
+      ValueError: as `llf_sizes`.
+    """
+    if spec in SPECTRAL_PRESETS:
+        return SPECTRAL_PRESETS[spec]
+    return functools.partial(LLF, **llf_sizes(spec))
+
+
 def llf_sizes(spec: str) -> dict[str, int]:
     """The LLF's fields for a preset's name or for "K1,S1,K2,S2".
 
@@ -111,7 +121,8 @@ def llf_sizes(spec: str) -> dict[str, int]:
         if len(sizes) != 4 or min(sizes) < 1:
             raise ValueError(
                 f"unknown front end {spec!r}; known: {sorted(LLF_PRESETS)}, four "
-                "numbers 'K1,S1,K2,S2', or 'package.module:Class'"
+                f"numbers 'K1,S1,K2,S2', {sorted(SPECTRAL_PRESETS)}, or "
+                "'package.module:Class'"
             )
     names = ("kernel1", "stride1", "kernel2", "stride2")
     return dict(zip(names, sizes, strict=True))

@@ -1,6 +1,7 @@
 """What a model costs: parameters, multiply-accumulates, bytes, per block."""
 
 import dataclasses
+import re
 from collections import defaultdict
 
 import flax.linen as nn
@@ -18,7 +19,8 @@ class Summary:
 
     Attributes:
       parameters: trainable parameters, by block path ("backbone/conv3").
-      macs: multiply-accumulates of convolutions and dense layers, by block path.
+      macs: multiply-accumulates of convolutions, dense layers and the constant matrices
+        of a front end ("frontend/dft"), by block path.
       output_frames: frames that the front end makes, 100 per second.
     """
 
@@ -67,8 +69,9 @@ class Summary:
 def summarize(model: AemNet, *, n_samples: int) -> Summary:
     """Counts without computing: shapes alone are traced.
 
-    MACs are those of convolutions and dense layers; BatchNorm, pools and activations
-    are left out, as in the published 1.84e9 of AemResNet.
+    MACs are those of convolutions and dense layers, and of a spectral front end's
+    products with constant matrices (which hold no parameters); BatchNorm, pools,
+    logarithms and activations are left out, as in the published 1.84e9 of AemResNet.
 
     Args:
       model: from `create`.
@@ -89,7 +92,10 @@ def summarize(model: AemNet, *, n_samples: int) -> Summary:
                 positions = out.size // out.shape[-1]
                 macs[_block("/".join(module.path))] += kernel.size * positions
             elif module.path == ("frontend",):
-                frames.append(out[0].shape[1])
+                n_frames = out[0].shape[1]
+                frames.append(n_frames)
+                for matrix, per_frame in getattr(module, "matrix_macs", {}).items():
+                    macs[f"frontend/{matrix}"] += per_frame * n_frames
         return out
 
     def forward():
@@ -101,9 +107,10 @@ def summarize(model: AemNet, *, n_samples: int) -> Summary:
     for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
         name = jax.tree_util.keystr(path[:-1], simple=True, separator="/")
         parameters[_block(name)] += leaf.size
-    return Summary(dict(parameters), dict(macs), frames[0])
+    blocks = sorted({*parameters, *macs})
+    return Summary({b: parameters[b] for b in blocks}, dict(macs), frames[0])
 
 
 def _block(path: str) -> str:
-    """The first two levels of a module's path; a BatchNorm counts with its conv."""
-    return "/".join(path.split("/")[:2]).replace("/bn", "/conv")
+    """The first two levels of a module's path; bn3 counts with conv3."""
+    return re.sub(r"/bn(?=\d)", "/conv", "/".join(path.split("/")[:2]))

@@ -169,6 +169,8 @@ def test_runs_on_a_tiny_model(
         elif config.loss.name == "bce":
             config.model.num_classes = 12
             config.data.path = str(audioset)
+            if config.distill.teacher_weight:
+                config.distill.teacher = str(pretrained)
         else:
             config.model.num_classes = 10
             config.data.update(path=str(esc50), train="full:1,2", eval="full:3")
@@ -193,6 +195,8 @@ def test_an_unknown_variant_lists_the_known_ones(name):
     with pytest.raises(ValueError, match=f"unknown variant 'frozen'; known: {known}"):
         module.get_config("frozen")
 
+
+JOBS = {name: job for job, name, _ in EXPERIMENTS}
 
 # (config, variant) -> published values, as Galindo-Meza 2021 prints them.
 PUBLISHED = {
@@ -244,12 +248,39 @@ PUBLISHED = {
         "model.frontend": "llf1",
         "data.folds": 5,
     },
+    ("aemresnet_audioset", "llf1"): {
+        "optimizer.name": "adam",
+        "optimizer.learning_rate": 5e-4,
+        "optimizer.weight_decay": 1e-8,
+        "optimizer.clip_norm": 0,
+        "schedule.name": "cosine",
+        "schedule.warmup_fraction": 0,
+        "train.batch_size": 512,
+        "train.epochs": 80,
+        "data.crop_s": 10,
+        "augment.gain_db": 6,
+        "augment.noise_probability": 0.5,
+        "augment.mixup_alpha": 0.1,
+        "augment.mixup_start_fraction": 0.05,
+        "augment.time_masks": 0,
+        "distill.teacher_weight": 0,
+    },
+    ("distilled_audioset", "aemnet_dw"): {
+        "optimizer.name": "adam",
+        "optimizer.learning_rate": 5e-4,
+        "optimizer.weight_decay": 1e-11,
+        "train.batch_size": 256,
+        "train.epochs": 60,
+        "distill.label_weight": 0.1,
+        "distill.teacher_weight": 0.9,
+        "distill.temperature": 1,
+    },
 }
 
 
 @pytest.mark.parametrize(("experiment", "values"), PUBLISHED.items())
 def test_the_published_values(experiment, values):
-    config = get_config("finetune", *experiment)
+    config = get_config(JOBS[experiment[0]], *experiment)
     found = {key: operator.attrgetter(key)(config) for key in values}
     for key, value in values.items():
         assert found[key] == (value if isinstance(value, str) else pytest.approx(value))
@@ -263,10 +294,14 @@ COUNTS = {
     ("transfer_study", "esc50-aemresnet-pretrained"): 11_499_442,
     ("transfer_study", "esc50-aemnet-pretrained"): 14_158_514,
     ("transfer_study", "esc50-aemnet_dw-pretrained"): 2_722_429,
+    ("aemresnet_audioset", "llf1"): 11_744_143,
+    ("distilled_audioset", "aemnet_dw"): 2_967_130,
+    ("distilled_audioset", "aemnet"): 14_403_215,
+    ("aemnet_dw_audioset", None): 584_314,
 }
 
 
 @pytest.mark.parametrize(("experiment", "count"), COUNTS.items())
 def test_the_published_parameter_counts(experiment, count):
-    model = models.create(**get_config("finetune", *experiment).model)
+    model = models.create(**get_config(JOBS[experiment[0]], *experiment).model)
     assert models.summarize(model, n_samples=16_000).total_parameters == count

@@ -31,6 +31,11 @@ def test_a_run_leaves_what_it_promises(pretrained, audioset):
         np.isfinite(line["train/loss"]) for line in lines if "train/loss" in line
     )
     assert list(pretrained.glob("events.*"))
+    trained = [line for line in lines if "train/loss" in line]
+    for name in ("grad_norm", "clips_per_s", "data_wait", "lr/all", "damaged_records"):
+        assert all(f"train/{name}" in line for line in trained)
+    assert trained[0]["train/lr/all"] == pytest.approx(5e-4, rel=0.1)
+    assert trained[-1]["train/lr/all"] < 1e-4 < trained[0]["train/lr/all"]
 
 
 def test_the_kept_steps_are_the_first_the_best_and_the_newest(pretrained):
@@ -91,6 +96,14 @@ def test_a_folder_of_another_config_is_refused(pretrained, audioset):
         ("schedule", "name", "linear", "unknown schedule 'linear'"),
         ("eval", "every_epochs", 0.0, "every_epochs is 0.0"),
         ("data", "eval", "balanced_train", "clips are both trained and evaluated on"),
+        ("train", "microbatches", 3, "not a multiple of 48 .* in 3 microbatches"),
+        ("train", "remat", "all", "unknown remat 'all'; known: .*'block'"),
+        ("train", "ema_decay", 1.0, "ema_decay is 1.0"),
+        ("data", "sampling", "classes", "unknown sampling 'classes'; known: uniform"),
+        ("augment", "mixup_alpha", 2.0, "mixup_alpha is 2.0"),
+        ("schedule", "warmup_fraction", 1.0, "warmup_fraction is 1.0"),
+        ("checkpoint", "metric", "ema_mAP", "metric is 'ema_mAP'"),
+        ("distill", "teacher", "nowhere", "teacher_weight is 0.0"),
         (
             "checkpoint",
             "metric",
@@ -118,3 +131,23 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, audioset):
         assert kept.steps[0] == 0
         for leaf in jax.tree.leaves(kept.load_weights(kept.steps[-1])):
             assert np.isfinite(leaf).all()
+
+
+def test_a_record_that_cannot_be_read_stops_the_run(tmp_path, audioset, monkeypatch):
+    config = tiny_pretrain(audioset)
+    config.data.max_damaged = 3
+
+    def fail(self, row, start, out):
+        raise OSError(5, "Input/output error")
+
+    train(config, tmp_path / "run")
+    whole = checkpoint.load(f"{tmp_path}/run@last")[0]
+    monkeypatch.setattr(PreparedSet, "read_into", fail)
+    with pytest.raises(ValueError, match="batch of step 0 failed: .*Input/output"):
+        train(config, tmp_path / "other")
+    with checkpoint.Checkpoints(tmp_path / "other", read_only=True) as kept:
+        assert kept.steps == [0]
+    monkeypatch.undo()
+    train(config, tmp_path / "other")  # the same command goes on
+    resumed = checkpoint.load(f"{tmp_path}/other@last")[0]
+    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
