@@ -24,7 +24,8 @@ COLLECTIVES = (
     "ragged-all-to-all",
     "reduce-scatter",
 )
-_CALL = re.compile(rf" = (.+?) ({'|'.join(COLLECTIVES)})(?:-start)?\(")
+# Not "-start", whose result holds the operand too.
+_CALL = re.compile(rf" = (.+?) ({'|'.join(COLLECTIVES)})(?:-done)?\(")
 _SHAPE = re.compile(r"\b(pred|[a-z]+\d+)\w*\[([\d,]*)\]")
 
 
@@ -86,7 +87,7 @@ def count_collectives(hlo: str) -> dict[str, tuple[int, int]]:
 
 def _bytes(dtype: str, sizes: str) -> int:
     bits = 8 if dtype == "pred" else int(re.search(r"\d+", dtype)[0])
-    return bits // 8 * math.prod(int(size) for size in sizes.split(",") if size)
+    return bits * math.prod(int(size) for size in sizes.split(",") if size) // 8
 
 
 def tpu_mesh(topology: str) -> Mesh:

@@ -1,5 +1,6 @@
 """Tries a job out: what would fail or not fit shows before a day of training."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -36,17 +37,18 @@ def dry_run(
     _, split = shardings(mesh)
     state = plan.create_state()
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
-    local = next(batches)
-    clips = len(local["audio"]) * jax.process_count()
-    batch = global_batch(local, split)
-    step = plan.train_step.compile(state, batch)
-    state, _ = step(state, batch)
-    jax.block_until_ready(state)
-    start = time.monotonic()
-    for _ in range(STEPS):
-        state, scalars = step(state, global_batch(next(batches), split))
-    loss = float(scalars["loss"])
-    rate = STEPS * clips / (time.monotonic() - start)
+    with contextlib.closing(batches):
+        local = next(batches)
+        clips = len(local["audio"]) * jax.process_count()
+        batch = global_batch(local, split)
+        step = plan.train_step.compile(state, batch)
+        state, _ = step(state, batch)
+        jax.block_until_ready(state)
+        start = time.monotonic()
+        for _ in range(STEPS):
+            state, scalars = step(state, global_batch(next(batches), split))
+        loss = float(scalars["loss"])
+        rate = STEPS * clips / (time.monotonic() - start)
     evaluate(state)
     device = mesh.local_devices[0]
     lines = [

@@ -94,6 +94,7 @@ def fit(
         return state
     progress = Progress(step, total_steps, mesh=mesh, flops_per_clip=flops_per_clip)
     in_flight = collections.deque()
+    first = True
     with (
         contextlib.closing(batches(step)) as source,
         Preemption() as preemption,
@@ -106,7 +107,12 @@ def fit(
                 batch = _next(source, step)
             state, scalars = train_step(state, global_batch(batch, split))
             step += 1
-            progress.count(len(batch["audio"]) * jax.process_count())
+            if first:
+                jax.block_until_ready(state)
+                progress.restart(step)  # compiling tells nothing of the rate
+                first = False
+            else:
+                progress.count(len(batch["audio"]) * jax.process_count())
             in_flight.append(scalars["loss"])
             if len(in_flight) > STEPS_AHEAD:
                 in_flight.popleft().block_until_ready()

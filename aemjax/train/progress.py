@@ -61,10 +61,14 @@ class Progress:
         Returns:
           "clips_per_s"; "data_wait", the share of time in which no batch was ready;
           where they are known "mfu", the share of the chips' peak that the model's
-          operations make, and "memory_gib", the most that a device had in use.
+          operations make, and "memory_gib", the most that a device had in use. Nothing
+          of a stretch without steps.
         """
-        seconds = time.monotonic() - self._start
         step = self._step + self._steps
+        if not self._steps:
+            logging.info("step %d/%d loss %.4f", step, self._total, loss)
+            return {}
+        seconds = time.monotonic() - self._start
         rate = self._clips / seconds
         rates = {"clips_per_s": rate, "data_wait": self._waited / seconds}
         if self._peak:

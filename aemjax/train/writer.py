@@ -40,8 +40,14 @@ class MetricWriter:
     def write(self, step: int, values: Mapping[str, int | float]) -> None:
         """Writes one line, and one event per value."""
         values = {key: float(value) for key, value in values.items()}
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(
+                f"cannot write {self._folder / self.FILE}: {error}; free space, then "
+                "start the same command again"
+            ) from error
         for key, value in values.items():
             self._events.add_scalar(key, value, step)
 

@@ -1,3 +1,5 @@
+import errno
+import io
 import json
 
 import pytest
@@ -54,3 +56,15 @@ def test_other_processes_write_nothing(folder, monkeypatch):
         out.write(1, {"train/loss": 0.5})
         out.flush()
     assert not list(folder.iterdir())
+
+
+class Full(io.StringIO):
+    def write(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
+    with writer.open_writer(tmp_path) as out:
+        monkeypatch.setattr(out, "_file", Full())
+        with pytest.raises(OSError, match="cannot write .*metrics.jsonl: .*free space"):
+            out.write(1, {"train/loss": 0.5})
