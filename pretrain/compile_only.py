@@ -10,7 +10,7 @@ from aemjax import models
 from aemjax.audio.read import SAMPLE_RATE
 from aemjax.train import compiled, losses, sharding
 from aemjax.train.recipe import Recipe
-from pretrain.train import make_recipe, open_teaching
+from pretrain.train import Teaching, make_recipe, open_teaching
 
 
 def compile_only(config: ConfigDict, topology: str) -> compiled.Cost:
@@ -22,13 +22,18 @@ def compile_only(config: ConfigDict, topology: str) -> compiled.Cost:
     return step_cost(config, compiled.tpu_mesh(topology))
 
 
-def step_cost(config: ConfigDict, mesh: Mesh) -> compiled.Cost:
+def step_cost(
+    config: ConfigDict, mesh: Mesh, teaching: Teaching | None = None
+) -> compiled.Cost:
     """The cost of a step on a mesh.
+
+    Args:
+      teaching: of `step_recipe`.
 
     Raises:
       ValueError: on a config that does not fit.
     """
-    plan = step_recipe(config, mesh)
+    plan = step_recipe(config, mesh, teaching)
     batch = compiled.batch_shapes(
         config.train.batch_size,
         round(config.data.crop_s * SAMPLE_RATE),
@@ -38,8 +43,14 @@ def step_cost(config: ConfigDict, mesh: Mesh) -> compiled.Cost:
     return compiled.cost(plan.train_step.compile(plan.state_shapes(), batch).compiled)
 
 
-def step_recipe(config: ConfigDict, mesh: Mesh) -> Recipe:
-    """How the config trains, whatever the data; a teacher's weights are shapes alone.
+def step_recipe(
+    config: ConfigDict, mesh: Mesh, teaching: Teaching | None = None
+) -> Recipe:
+    """How the config trains, whatever the data.
+
+    Args:
+      teaching: in place of the one that the config names, of whose weights there would
+        be the shapes alone.
 
     Raises:
       ValueError: on a config that does not fit.
@@ -51,16 +62,18 @@ def step_recipe(config: ConfigDict, mesh: Mesh) -> Recipe:
         microbatches=config.train.microbatches,
     )
     multi_label = config.loss.name not in losses.SINGLE_LABEL
-    here = sharding.data_mesh(jax.local_devices()[:1])  # where a teacher is loaded
-    teaching = open_teaching(config, multi_label, here)
-    shapes = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), teaching.weights
-    )
+    if teaching is None:
+        here = sharding.data_mesh(jax.local_devices()[:1])  # where it is loaded
+        loaded = open_teaching(config, multi_label, here)
+        shapes = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), loaded.weights
+        )
+        teaching = dataclasses.replace(loaded, weights=shapes)
     return make_recipe(
         config,
         models.create(**config.model),
         mesh,
-        dataclasses.replace(teaching, weights=shapes),
+        teaching,
         total_steps=1000,  # has no part in the cost
         multi_label=multi_label,
     )

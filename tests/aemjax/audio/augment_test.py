@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from aemjax.audio import augment, read
@@ -156,7 +157,7 @@ def test_mixup_equals_numpy(batch):
     audio, labels = batch
     key = jax.random.key(5)
     got_audio, got_labels = mixup(key, audio, labels, alpha=0.4)
-    share = np.asarray(jax.random.beta(key, 0.4, 0.4, (ROWS, 1)))
+    share = np.asarray(augment.random_share(key, ROWS, alpha=0.4))[:, None]
     assert share.std() > 0.1 and len(np.unique(share)) == ROWS
     partner = np.arange(ROWS) ^ 1  # 0 with 1, 2 with 3, ...
     for got, x in ((got_audio, audio), (got_labels, labels)):
@@ -183,6 +184,22 @@ def test_mixup_draws_from_beta():
     share = np.where(ones == 1, audio, 1 - audio)
     np.testing.assert_allclose(share.mean(), 0.5, atol=0.05)
     np.testing.assert_allclose(share.var(), 1 / 4.8, atol=0.02)  # 1 / (4 (2a + 1))
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0])
+def test_shares_follow_the_beta_distribution(alpha):
+    draws = augment.random_share(jax.random.key(2), 10_000, alpha=alpha)
+    places = np.linspace(0.001, 0.999, 50)  # beyond, float32 rounds to 0 or 1
+    found = (np.asarray(draws)[:, None] <= places).mean(axis=0)
+    expected = scipy.stats.beta(alpha, alpha).cdf(places)
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    assert draws.min() >= 0 and draws.max() <= 1
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 0.0, 1.1, float("nan")])
+def test_another_alpha_is_refused(batch, alpha):
+    with pytest.raises(ValueError, match=f"mixup_alpha is {alpha}, expected above 0"):
+        mixup(jax.random.key(0), *batch, alpha=alpha)
 
 
 @pytest.mark.parametrize("active", [False, jnp.array(False)], ids=["bool", "array"])
@@ -279,3 +296,204 @@ def test_chain_is_the_same_over_eight_devices(batch, compiled):
     for one, other in zip(got, expected, strict=True):
         assert one.sharding.is_equivalent_to(split, one.ndim)
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
+# Roll, polarity, masks: off in the published chain.
+
+
+def test_roll_turns_each_clip_by_its_own_amount(batch):
+    audio, _ = batch
+    got = np.asarray(augment.random_roll(jax.random.key(3), audio, max_samples=100))
+    shifts = []
+    for row, original in zip(got, np.asarray(audio), strict=True):
+        fits = [s for s in range(-100, 101) if (np.roll(original, s) == row).all()]
+        assert len(fits) == 1
+        shifts += fits
+    assert len(set(shifts)) > ROWS // 2
+
+
+def test_roll_is_uniform_and_reaches_both_bounds():
+    audio = jnp.tile(jnp.arange(50.0), (3_000, 1))
+    got = augment.random_roll(jax.random.key(0), audio, max_samples=4)
+    shift = -np.asarray(got[:, 0]).astype(int)  # what stands first, came from there
+    shift = (shift + 25) % 50 - 25
+    counts = np.bincount(shift + 4, minlength=9)
+    assert len(counts) == 9
+    np.testing.assert_allclose(counts / 3_000, 1 / 9, atol=0.03)
+
+
+def test_polarity_turns_a_share_upside_down():
+    audio = jnp.asarray(np.random.default_rng(0).normal(size=(2_000, 6)), "float32")
+    got = augment.random_polarity(jax.random.key(0), audio, probability=0.3)
+    turned = np.asarray(got[:, 0] != audio[:, 0])
+    expected = np.where(turned[:, None], -audio, audio)
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_allclose(turned.mean(), 0.3, atol=0.04)
+
+
+SIZES = ("time_masks", "max_frames", "channel_masks", "max_channels")
+mask = jax.jit(augment.mask_features, static_argnames=SIZES)
+
+
+def stretches(masked):
+    """bool "n size" -> (starts, lengths) of rows that have one stretch each."""
+    assert (np.abs(np.diff(masked.astype(int), axis=1, prepend=0)).sum(1) <= 2).all()
+    return masked.argmax(axis=1), masked.sum(axis=1)
+
+
+@pytest.mark.parametrize("kind", ["time", "channel"])
+def test_one_mask_has_every_width_and_place(kind):
+    masks = {"time_masks": 0, "max_frames": 4, "channel_masks": 0, "max_channels": 4}
+    masks[f"{kind}_masks"] = 1
+    x = jnp.ones((4_000, 10, 12))
+    got = np.asarray(mask(jax.random.key(0), x, **masks))
+    assert set(np.unique(got)) == {0, 1}
+    other = 2 if kind == "time" else 1
+    np.testing.assert_array_equal(got.min(axis=other), got.max(axis=other))
+    masked = got.min(axis=other) == 0
+    start, width = stretches(masked)
+    np.testing.assert_allclose(np.bincount(width) / 4_000, 1 / 5, atol=0.03)
+    for size in range(1, 5):
+        places = np.bincount(start[width == size]) / (width == size).sum()
+        assert len(places) == masked.shape[1] - size + 1
+        np.testing.assert_allclose(places, 1 / len(places), atol=0.06)
+
+
+def test_several_masks_of_both_kinds_each_row_its_own():
+    x = jnp.ones((1_000, 60, 70))
+    got = mask(
+        jax.random.key(1),
+        x,
+        time_masks=2,
+        max_frames=3,
+        channel_masks=3,
+        max_channels=5,
+    )
+    gone = np.asarray(got) == 0
+    frames, channels = gone.all(axis=2), gone.all(axis=1)
+    np.testing.assert_array_equal(gone, frames[:, :, None] | channels[:, None])
+    # Means of 2 x 0..3 and 3 x 0..5, less what overlaps.
+    assert 2.7 < frames.sum(axis=1).mean() <= 3.05 and frames.sum(axis=1).max() == 6
+    assert 6.9 < channels.sum(axis=1).mean() < 7.6
+    assert 13 <= channels.sum(axis=1).max() <= 15
+    assert len(np.unique(np.packbits(frames, axis=1), axis=0)) > 500
+
+
+def test_a_mask_is_no_wider_than_what_it_masks():
+    x = jnp.ones((500, 3, 4))
+    masks = {"time_masks": 1, "max_frames": 9, "channel_masks": 0, "max_channels": 0}
+    got = np.asarray(mask(jax.random.key(0), x, **masks))
+    width = (got == 0).all(axis=2).sum(axis=1)
+    np.testing.assert_allclose(np.bincount(width) / 500, 1 / 4, atol=0.08)
+
+
+def test_no_gradient_flows_where_a_mask_lies():
+    chain = Augment(
+        time_masks=1, time_mask_frames=5, channel_masks=1, channel_mask_channels=3
+    )
+    alter = chain.masks(jax.random.key(0))
+    x = 1 + jnp.arange(4 * 10 * 8.0).reshape(4, 10, 8)
+    slope = jax.grad(lambda x: alter(x).sum())(x)
+    kept = np.asarray(alter(x)) != 0
+    assert 0 < kept.mean() < 1
+    np.testing.assert_array_equal(slope, kept)
+
+
+def test_without_masks_there_is_nothing_to_do():
+    off = Augment(time_mask_frames=5, channel_mask_channels=5)
+    assert off.masks(jax.random.key(0)) is None
+
+
+# Mixup of several targets.
+
+
+def test_mixup_mixes_every_target_by_the_share_of_its_clip(batch):
+    audio, labels = batch
+    rng = np.random.default_rng(1)
+    targets = {
+        "labels": labels,
+        "teacher": jnp.asarray(rng.random((ROWS, CLASSES)), "float32"),
+        "taught": jnp.asarray(rng.random(ROWS) < 0.5, "float32"),
+    }
+    key = jax.random.key(5)
+    _, got = mixup(key, audio, targets, alpha=0.4)
+    share = np.asarray(augment.random_share(key, ROWS, alpha=0.4))
+    for name, x in targets.items():
+        x = np.asarray(x)
+        own = share if x.ndim == 1 else share[:, None]
+        np.testing.assert_allclose(
+            got[name], own * x + (1 - own) * x[np.arange(ROWS) ^ 1], rtol=1e-6
+        )
+    np.testing.assert_array_equal(
+        mixup(key, audio, labels, alpha=0.4)[1], got["labels"]
+    )
+
+
+# The chain with all its parts.
+
+PARTS = {
+    "roll": {"max_roll_s": 0.01},
+    "polarity": {"polarity_probability": 0.5},
+    "gain": {"gain_db": 6.0},
+    "noise": {"noise_probability": 0.5},
+    "mixup": {"mixup_alpha": 0.4},
+}
+OFF = {"gain_db": 0.0, "noise_probability": 0.0, "mixup_alpha": 0.0}
+
+
+def alone(part, batch, step=STEP):
+    chain = Augment(**OFF | PARTS[part])
+    return chain(*batch, seed=SEED, step=jnp.int32(step))
+
+
+def test_each_part_draws_from_a_stream_of_its_own(batch):
+    """Whole chain = its parts one after the other, each drawing as it does alone."""
+    whole = Augment(**{k: v for part in PARTS.values() for k, v in part.items()})
+    got = whole(*batch, seed=SEED, step=jnp.int32(STEP))
+    expected = batch
+    for part in PARTS:
+        expected = alone(part, expected)
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+    for part in PARTS:
+        now, later = (alone(part, batch, step)[0] for step in (STEP, STEP + 1))
+        assert differ(now, batch[0]) and differ(now, later)
+
+
+def test_the_longest_roll_is_in_seconds(batch):
+    audio, labels = batch
+    got, _ = alone("roll", batch)
+    key = stream_key(SEED, "roll", STEP)
+    expected = augment.random_roll(key, audio, max_samples=160)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_roll_and_polarity_move_no_audio_between_devices(batch):
+    chain = Augment(**OFF | PARTS["roll"] | PARTS["polarity"])
+    mesh = Mesh(np.asarray(jax.devices()), ("data",))
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    on_mesh = tuple(jax.device_put(x, split) for x in batch)
+    step = jax.device_put(jnp.int32(STEP), NamedSharding(mesh, PartitionSpec()))
+    compiled = jax.jit(functools.partial(chain, seed=SEED)).lower(*on_mesh, step=step)
+    compiled = compiled.compile()
+    for collective in ("all-gather", "all-to-all", "collective-permute", "all-reduce"):
+        assert collective not in compiled.as_text()
+    expected = chain(*batch, seed=SEED, step=jnp.int32(STEP))
+    jax.tree.map(np.testing.assert_array_equal, compiled(*on_mesh, step=step), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_roll_s": -0.1}, "max_roll_s is -0.1, expected 0 or more"),
+        ({"time_masks": -1}, "time_masks is -1, expected 0 or more"),
+        ({"gain_db": float("nan")}, "gain_db is nan, expected 0 or more"),
+        (
+            {"polarity_probability": 1.1},
+            "polarity_probability is 1.1, expected at most",
+        ),
+        ({"min_snr_db": 50.0}, "min_snr_db is 50.0, expected at most max_snr_db, 40.0"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Augment(**options)

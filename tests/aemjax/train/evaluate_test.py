@@ -1,12 +1,14 @@
 import json
 
 import numpy as np
+import optax
 import pytest
 
-from aemjax import cli
+from aemjax import cli, models
 from aemjax.data.prepared import PreparedSet
-from aemjax.train import evaluate, metrics
+from aemjax.train import evaluate, metrics, sharding
 from aemjax.train.intervals import bootstrap
+from aemjax.train.state import create_state
 
 
 class Set(PreparedSet):
@@ -131,5 +133,22 @@ def test_the_whole_of_the_set_that_was_trained_on_is_refused(pretrained, audiose
 
 
 def test_a_checkpoint_of_other_labels_is_refused(pretrained, esc50):
-    with pytest.raises(ValueError, match="knows other labels than .* entries differ"):
+    with pytest.raises(ValueError, match=r"knows other labels than .*; \d+ differ"):
         evaluate.evaluate_checkpoint(str(pretrained), esc50, split="full")
+
+
+def test_averaged_weights_are_scored_beside_the_others(audioset):
+    data = PreparedSet(audioset)
+    rows = np.flatnonzero(data.split == "eval")
+    model = models.create("tests.tiny:Backbone", num_classes=12, width=0.125)
+    tx = optax.identity()
+    mesh = sharding.data_mesh()
+    one, other = (create_state(model, tx, seed=seed, mesh=mesh) for seed in (0, 1))
+    evaluator = evaluate.Evaluator(model, mesh, batch_size=16, threads=1)
+    alone = [evaluator.metrics(state, data, rows) for state in (one, other)]
+    found = evaluator.metrics(one.replace(ema=other.weights), data, rows)
+    assert alone[0]["mAP"] != alone[1]["mAP"]
+    for key in ("mAP", "AUC", "d_prime"):
+        assert found[key] == pytest.approx(alone[0][key])
+        assert found.pop(f"ema_{key}") == pytest.approx(alone[1][key])
+    assert found == pytest.approx(alone[0])  # and nothing more: counts are the same

@@ -159,3 +159,42 @@ def test_losses_of_one_label_refuse_several(name):
         ValueError, match=f"loss '{name}' takes one label per clip, .* use 'bce'"
     ):
         losses.get(name, multi_label=True)
+
+
+# Label smoothing.
+
+
+def smoothed_by_hand(name, logits, labels, amount):
+    if name == "focal":
+        labels = (1 - amount) * labels + amount / 4
+        return reference(logits, labels, ICBHI["gamma"], ICBHI["alpha"])
+    if name == "ce":
+        labels = (1 - amount) * labels + amount / 4
+        return reference(logits, labels, 0, 1)
+    labels = (1 - amount) * labels + amount / 2
+    p = 1 / (1 + np.exp(-logits))
+    return -(labels * np.log(p) + (1 - labels) * np.log(1 - p)).mean(axis=1)
+
+
+@pytest.mark.parametrize("name", ["bce", "ce", "focal"])
+@pytest.mark.parametrize("amount", [0.0, 0.2])
+def test_label_smoothing_by_hand(batch, name, amount):
+    options = ICBHI if name == "focal" else {}
+    loss = losses.get(
+        name, multi_label=name == "bce", label_smoothing=amount, **options
+    )
+    expected = smoothed_by_hand(name, *batch, amount)
+    np.testing.assert_allclose(loss(*as_jax(batch)), expected, rtol=1e-5)
+
+
+def test_one_label_of_several_is_smoothed_over_all_whatever_the_loss(batch):
+    loss = losses.get("bce", multi_label=False, label_smoothing=0.2)
+    logits, labels = as_jax(batch)
+    expected = losses.binary_cross_entropy(logits, 0.8 * labels + 0.05)
+    np.testing.assert_allclose(loss(logits, labels), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("amount", [-0.1, 1, float("nan")])
+def test_smoothing_of_more_than_there_is(amount):
+    with pytest.raises(ValueError, match=f"label_smoothing is {amount}, expected 0 <="):
+        losses.get("bce", multi_label=True, label_smoothing=amount)

@@ -213,6 +213,17 @@ def test_a_run_is_not_selected_by_what_its_set_lacks(name):
         metrics.check_name(name, Set(), averaged=False)
 
 
+def test_averaged_weights_have_metrics_of_their_own():
+    metrics.check_name("ema_mAP", Set(multi_label=True), averaged=True)
+    metrics.check_name("mAP", Set(multi_label=True), averaged=True)
+    with pytest.raises(
+        ValueError, match=r"is 'ema_mAP'; .*\['mAP', 'AUC', 'd_prime'\]"
+    ):
+        metrics.check_name("ema_mAP", Set(multi_label=True), averaged=False)
+    with pytest.raises(ValueError, match=r"is 'ema_F1'; .* 'd_prime', 'ema_mAP', 'ema"):
+        metrics.check_name("ema_F1", Set(multi_label=True), averaged=True)
+
+
 @pytest.mark.parametrize("name", catalog.DATASETS)
 def test_what_is_published_for_a_dataset_is_measured(name):
     entry = catalog.get(name)

@@ -65,6 +65,7 @@ class Full(io.StringIO):
 
 def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
     with writer.open_writer(tmp_path) as out:
+        out._file.close()
         monkeypatch.setattr(out, "_file", Full())
         with pytest.raises(OSError, match="cannot write .*metrics.jsonl: .*free space"):
             out.write(1, {"train/loss": 0.5})
