@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 TWO_WORKERS := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all lint format bench clean
+.PHONY: demo test test-all tpu-check lint format bench clean
 .DELETE_ON_ERROR:
 
 .venv: $(STAMP)
@@ -22,6 +22,11 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest --quiet $(TWO_WORKERS) -m ''
+
+# Compiles for a TPU slice, on any Linux machine; libtpu is 700 MB, so not in .venv yet.
+tpu-check: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tpu]'
+	$(BIN)/python -m pytest --quiet -m tpu
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

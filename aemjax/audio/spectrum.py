@@ -137,7 +137,9 @@ def mel_filters(
 
 def log_power(power: Features, *, floor: float) -> Features:
     """Natural logarithm of power, which is taken to be at least `floor`."""
-    return jnp.log(jnp.maximum(power, floor))
+    # Not `maximum`, whose gradient asks which argument equals the result: recomputed
+    # with another rounding inside a fusion, neither does, and the gradient is lost.
+    return jnp.log(jnp.where(power < floor, floor, power))
 
 
 @functools.cache

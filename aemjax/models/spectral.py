@@ -73,9 +73,10 @@ class LogMel(nn.Module):
         check_holds_a_frame(audio)
         audio = audio.astype(jnp.promote_types(self.dtype, jnp.float32))
         audio = spectrum.pre_emphasis(audio, self.pre_emphasis)
-        # After it, not before: it would ring at the cut.
+        # Not before: the filter would carry the last sample past the end.
         audio = zero_invalid(audio, valid)
         valid = None if valid is None else valid // FRAME_SAMPLES
+        # Where `aemjax.train.remat` keeps outputs of convolutions, this is kept too.
         x = checkpoint_name(self.features(audio, valid), "conv")
         x = nn.BatchNorm(
             use_running_average=not train,

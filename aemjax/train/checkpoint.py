@@ -2,8 +2,8 @@
 
     WORKDIR/checkpoints/STEP/{weights,optimizer,ema,card,metrics}
 
-`weights` is what inference needs: {"params", "batch_stats"}; `ema` is their average, of
-the same structure. The newest, the best by a metric and step 0 are kept. With several
+`weights` is what inference needs: {"params", "batch_stats"}; `ema` is the same with the
+averaged parameters. The newest, the best by a metric and step 0 are kept. With several
 processes, each calls what is here, as often and in the same order.
 """
 
@@ -102,7 +102,7 @@ class Checkpoints:
             "card": ocp.args.JsonSave(dataclasses.asdict(card)),
         }
         if state.ema is not None:
-            items["ema"] = ocp.args.StandardSave(state.ema)
+            items["ema"] = ocp.args.StandardSave(state.averaged)
         with self._writing():
             self._manager.save(
                 int(state.step),
@@ -163,7 +163,7 @@ class Checkpoints:
 
         wanted = {"weights": like.weights, "optimizer": like.opt_state}
         if like.ema is not None:
-            wanted["ema"] = like.ema
+            wanted["ema"] = like.averaged
         self._check_shapes(step, wanted["weights"])
         restored = self._manager.restore(
             step,
@@ -176,14 +176,14 @@ class Checkpoints:
             params=restored.weights["params"],
             batch_stats=restored.weights["batch_stats"],
             opt_state=restored.optimizer,
-            ema=restored.ema if like.ema is not None else None,
+            ema=restored.ema["params"] if like.ema is not None else None,
         )
 
     def load_weights(self, step: int, item: str = "weights") -> PyTree:
         """{"params", "batch_stats"} of a step, as NumPy arrays on the host.
 
         Args:
-          item: "weights", or "ema": their moving average, where the run keeps one.
+          item: "weights", or "ema": with averaged parameters, where the run keeps them.
 
         Raises:
           ValueError: if the step holds no such item.
@@ -256,7 +256,7 @@ class Checkpoints:
 def load(spec: str) -> tuple[PyTree, Card, int]:
     """(weights as NumPy arrays, card, step) of a run's checkpoint.
 
-    The weights are the moving average where the run was selected by its score.
+    The parameters are the averaged ones where the run was selected by their score.
 
     Args:
       spec: "WORKDIR" (the best step, else the newest), "WORKDIR@last", "WORKDIR@STEP";

@@ -73,7 +73,7 @@ def main(train: Callable, *, compile_only: Callable | None = None) -> None:
             if topology is not None and topology.value:
                 print(compile_only(config.value, topology.value).table())
                 return
-            if not workdir.value:
+            if not (workdir.value or dry.value):
                 raise ValueError("no --workdir; name the folder of the run")
             options = {"profile_steps": _steps(profile.value), "dry": dry.value}
             distributed.initialize(
@@ -86,7 +86,7 @@ def main(train: Callable, *, compile_only: Callable | None = None) -> None:
                 logging.set_verbosity(logging.WARNING)  # what goes well, one says
             with distributed.ending_together(silence_timeout_s=timeout_s.value):
                 try:
-                    train(config.value, workdir.value, **options)
+                    train(config.value, workdir.value or "", **options)
                 except Preempted as preempted:
                     logging.warning("preempted: %s", preempted)
                     code = EXIT_PREEMPTED

@@ -13,8 +13,9 @@ from aemjax.audio.augment import Augment
 from aemjax.models import AemNet, summarize
 from aemjax.train import losses, optimizer
 from aemjax.train.distill import Distillation
+from aemjax.train.remat import POLICIES
 from aemjax.train.state import TrainState, create_state, initial_state
-from aemjax.train.step import REMATS, jit_train_step
+from aemjax.train.step import jit_train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +77,8 @@ def create(
     Raises:
       ValueError: on an option that is unknown or does not fit.
     """
-    if remat not in REMATS:
-        raise ValueError(f"unknown remat {remat!r}; known: {list(REMATS)}")
+    if remat not in POLICIES:
+        raise ValueError(f"unknown remat {remat!r}; known: {list(POLICIES)}")
     if not 0 <= ema_decay < 1:
         raise ValueError(f"ema_decay is {ema_decay}, expected 0 <= ema_decay < 1")
     optimizer_options, schedule_options, augment_options, loss_options = map(

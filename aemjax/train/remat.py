@@ -60,7 +60,7 @@ def _cut(equations: Sequence[JaxprEqn]) -> list[list[JaxprEqn]]:
     pieces = [[]]
     for equation in equations:
         pieces[-1].append(equation)
-        if equation.params.get("name") == "block":
+        if equation.primitive.name == "name" and equation.params["name"] == "block":
             pieces.append([])
     return pieces
 

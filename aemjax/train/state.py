@@ -27,7 +27,7 @@ class TrainState:
       params: float32 parameters.
       batch_stats: float32 running statistics, global over the mesh.
       opt_state: the optimiser's.
-      ema: exponential moving average of `weights`; None where it is off.
+      ema: exponential moving average of `params`; None where it is off.
     """
 
     step: PyTree
@@ -40,6 +40,15 @@ class TrainState:
     def weights(self) -> dict[str, PyTree]:
         """What inference needs: {"params", "batch_stats"}."""
         return {"params": self.params, "batch_stats": self.batch_stats}
+
+    @property
+    def averaged(self) -> dict[str, PyTree]:
+        """The same with the averaged parameters.
+
+        The statistics are the running ones: their own average would remember steps whose
+        parameters count for little (measured in docs/recipes.md).
+        """
+        return {"params": self.ema, "batch_stats": self.batch_stats}
 
 
 def initial_state(
@@ -75,5 +84,5 @@ def create_state(
 
 
 def with_ema(state: TrainState) -> TrainState:
-    """The state with an average that begins where its weights are."""
-    return state.replace(ema=jax.tree.map(jnp.copy, state.weights))
+    """The state with an average that begins where its parameters are."""
+    return state.replace(ema=jax.tree.map(jnp.copy, state.params))

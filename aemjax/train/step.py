@@ -14,6 +14,7 @@ from aemjax.audio.augment import Augment, standardize
 from aemjax.models import AemNet
 from aemjax.random import stream_key
 from aemjax.train.distill import Distillation
+from aemjax.train.remat import rematerialize
 from aemjax.train.sharding import shardings
 from aemjax.train.state import TrainState
 
@@ -22,14 +23,6 @@ Scalars = dict[str, jax.Array]
 PyTree = Any
 
 TARGETS = ("labels", "teacher", "taught")
-
-# Of the activations that the gradient needs, those that are kept; the others are
-# computed again. "conv": outputs of convolutions; "block": inputs of blocks.
-REMATS = {
-    "none": None,
-    "conv": jax.checkpoint_policies.save_only_these_names("conv", "block"),
-    "block": jax.checkpoint_policies.save_only_these_names("block"),
-}
 
 
 def train_step(
@@ -56,8 +49,8 @@ def train_step(
       loss_fn: from `losses`.
       microbatches: equal parts of the batch that are gone through one after the other,
         their gradients averaged: memory of one part. BatchNorm sees one part at a time.
-      remat: of REMATS.
-      ema_decay: of the averaged weights, where the state carries them.
+      remat: of `remat.POLICIES`: which activations are kept, not computed again.
+      ema_decay: of the averaged parameters, where the state carries them.
     """
     step = state.step
     audio = standardize(batch["audio"], batch["mean"], batch["std"])
@@ -85,9 +78,7 @@ def train_step(
             loss = distillation.loss(logits, targets, loss_fn)
         return loss.mean(), new["batch_stats"]
 
-    if remat != "none":
-        compute_loss = jax.checkpoint(compute_loss, policy=REMATS[remat])
-    grad_fn = jax.value_and_grad(compute_loss, has_aux=True)
+    grad_fn = jax.value_and_grad(rematerialize(compute_loss, remat), has_aux=True)
 
     def accumulate(carry, part):
         grads, batch_stats = carry
@@ -112,7 +103,7 @@ def train_step(
         step=step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
     )
     if state.ema is not None:
-        ema = optax.incremental_update(state.weights, state.ema, 1 - ema_decay)
+        ema = optax.incremental_update(params, state.ema, 1 - ema_decay)
         state = state.replace(ema=ema)
     return state, {"loss": loss, "grad_norm": optax.tree.norm(grads)}
 
@@ -173,7 +164,7 @@ class TrainStep:
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
         return self.compiled(state, batch, self.teacher)
 
-    def compile(self, state: TrainState, batch: Batch) -> "TrainStep":
+    def compile(self, state: TrainState, batch: dict[str, Any]) -> "TrainStep":
         """The step compiled now, for these arrays or their shapes."""
         lowered = self.compiled.lower(state, batch, self.teacher)
         return TrainStep(lowered.compile(), self.teacher)

@@ -3,8 +3,8 @@
     python -m pretrain --config configs/pretrain/aemresnet_audioset20k.py \
         --config.data.path=DIR --workdir RUN
 
-22,160 clips: a day's run on one GPU where the whole set is a matter of weeks, and a
-common yardstick. Nothing is published for this network on it.
+22,160 clips, a hundredth of the whole set, and a common yardstick. One GPU will do.
+Nothing is published for this network on it.
 """
 
 from ml_collections import ConfigDict

@@ -379,6 +379,21 @@ def test_several_masks_of_both_kinds_each_row_its_own():
     assert len(np.unique(np.packbits(frames, axis=1), axis=0)) > 500
 
 
+def test_masks_of_time_and_of_channels_have_nothing_to_do_with_each_other():
+    x = jnp.ones((2_000, 10, 12))
+    got = mask(
+        jax.random.key(0),
+        x,
+        time_masks=1,
+        max_frames=4,
+        channel_masks=1,
+        max_channels=4,
+    )
+    gone = np.asarray(got) == 0
+    widths = gone.all(axis=2).sum(axis=1), gone.all(axis=1).sum(axis=1)
+    assert abs(np.corrcoef(*widths)[0, 1]) < 0.1
+
+
 def test_a_mask_is_no_wider_than_what_it_masks():
     x = jnp.ones((500, 3, 4))
     masks = {"time_masks": 1, "max_frames": 9, "channel_masks": 0, "max_channels": 0}
@@ -446,8 +461,8 @@ def alone(part, batch, step=STEP):
     return chain(*batch, seed=SEED, step=jnp.int32(step))
 
 
-def test_each_part_draws_from_a_stream_of_its_own(batch):
-    """Whole chain = its parts one after the other, each drawing as it does alone."""
+def test_the_chain_is_its_parts_one_after_the_other(batch):
+    """Each of them draws as it does alone."""
     whole = Augment(**{k: v for part in PARTS.values() for k, v in part.items()})
     got = whole(*batch, seed=SEED, step=jnp.int32(STEP))
     expected = batch
@@ -459,12 +474,16 @@ def test_each_part_draws_from_a_stream_of_its_own(batch):
         assert differ(now, batch[0]) and differ(now, later)
 
 
-def test_the_longest_roll_is_in_seconds(batch):
-    audio, labels = batch
-    got, _ = alone("roll", batch)
+def test_roll_is_in_seconds_and_draws_from_its_stream(batch):
     key = stream_key(SEED, "roll", STEP)
-    expected = augment.random_roll(key, audio, max_samples=160)
-    np.testing.assert_array_equal(got, expected)
+    expected = augment.random_roll(key, batch[0], max_samples=160)
+    np.testing.assert_array_equal(alone("roll", batch)[0], expected)
+
+
+def test_polarity_draws_from_its_stream(batch):
+    key = stream_key(SEED, "polarity", STEP)
+    expected = augment.random_polarity(key, batch[0], probability=0.5)
+    np.testing.assert_array_equal(alone("polarity", batch)[0], expected)
 
 
 def test_roll_and_polarity_move_no_audio_between_devices(batch):

@@ -145,8 +145,9 @@ def test_averaged_weights_are_scored_beside_the_others(audioset):
     mesh = sharding.data_mesh()
     one, other = (create_state(model, tx, seed=seed, mesh=mesh) for seed in (0, 1))
     evaluator = evaluate.Evaluator(model, mesh, batch_size=16, threads=1)
-    alone = [evaluator.metrics(state, data, rows) for state in (one, other)]
-    found = evaluator.metrics(one.replace(ema=other.weights), data, rows)
+    states = one, one.replace(params=other.params)
+    alone = [evaluator.metrics(state, data, rows) for state in states]
+    found = evaluator.metrics(one.replace(ema=other.params), data, rows)
     assert alone[0]["mAP"] != alone[1]["mAP"]
     for key in ("mAP", "AUC", "d_prime"):
         assert found[key] == pytest.approx(alone[0][key])
