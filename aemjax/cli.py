@@ -200,7 +200,9 @@ def _add_summary(verbs) -> None:
     )
     parser.add_argument("--model", help="aemnet, aemnet_dw, aemresnet or module:Class")
     parser.add_argument(
-        "--llf", default="llf1", help="front end: llf1, llf2, K1,S1,K2,S2"
+        "--llf",
+        default="llf1",
+        help="front end: llf1, llf2, K1,S1,K2,S2, log_mel, mfcc",
     )
     parser.add_argument("--head", help="acnet or aclnetx; default: the published one")
     parser.add_argument("--width", type=float, default=1.0)

@@ -5,7 +5,7 @@ valid). Whatever lies past them is zeroed after each ReLU, and zero is what a
 convolution reads in its own padding: so a clip scores the same alone and in a padded
 batch.
 
-"conv" and "block" name activations for `aemjax.train.step.REMATS`.
+"conv" and "block" name activations for `aemjax.train.remat.POLICIES`.
 """
 
 import flax.linen as nn

@@ -145,4 +145,10 @@ def shifted_max_pool(x, window, strides, padding) -> Array:
         )
         return x[:, *slices]
 
-    return reduce(jnp.maximum, map(view, itertools.product(*map(range, window))))
+    return reduce(_larger, map(view, itertools.product(*map(range, window))))
+
+
+def _larger(x: Array, y: Array) -> Array:
+    # Not `jnp.maximum`, whose gradient asks which argument equals the result: a fusion
+    # that computes them again rounds otherwise, neither does, and the gradient is lost.
+    return jnp.where((x < y) | jnp.isnan(y), y, x)

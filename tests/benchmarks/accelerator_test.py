@@ -37,6 +37,7 @@ def ways(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
+@pytest.mark.slow
 def test_a_smoke_run(ways, capsys):
     __main__.main(["accelerator", "--smoke", "--repeats", "1"])
     plain, taught = capsys.readouterr().out.splitlines()

@@ -1,5 +1,6 @@
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from aemjax.models import ops
+from aemjax.models.layers import conv_bn
 
 IMAGES = [
     (2, 7, 9, 4),
@@ -206,3 +208,34 @@ def test_max_pool_keeps_bfloat16():
     np.testing.assert_array_equal(
         got.astype(jnp.float32), ops.plain_max_pool(*args).astype(jnp.float32)
     )
+
+
+class _Stack(nn.Module):
+    """Two units whose pools XLA fuses with what is before them."""
+
+    @nn.compact
+    def __call__(self, x):
+        for number in (1, 2):
+            names = {"conv": f"conv{number}", "bn": f"bn{number}"}
+            x, _ = conv_bn(x, None, 8, (3, 3), train=True, **names)
+            x = ops.max_pool(x, (2, 2), (2, 2), ((0, 0), (0, 0)))
+        return x
+
+
+def test_the_gradient_of_a_pool_survives_fusion(monkeypatch):
+    image = jnp.asarray(
+        np.random.default_rng(0).normal(size=(4, 10, 128, 1)), "float32"
+    )
+    variables = jax.jit(_Stack().init)(jax.random.key(0), image)
+
+    def loss(params):
+        both = {"params": params, "batch_stats": variables["batch_stats"]}
+        x, _ = _Stack().apply(both, image, mutable=["batch_stats"])
+        return jnp.sin(x * jnp.arange(x.size).reshape(x.shape)).sum()
+
+    got = jax.jit(jax.grad(loss))(variables["params"])
+    monkeypatch.setattr(ops, "shifted_max_pool", ops.plain_max_pool)
+    expected = jax.jit(jax.grad(loss))(variables["params"])
+    for mine, plain in zip(*map(jax.tree.leaves, (got, expected)), strict=True):
+        scale = np.abs(plain).max()
+        np.testing.assert_allclose(mine / scale, plain / scale, atol=1e-3)

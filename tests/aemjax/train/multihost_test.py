@@ -199,6 +199,7 @@ def test_a_config_that_does_not_fit_ends_all_with_one_line(tmp_path, config):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_error_on_one_host_ends_the_others(tmp_path, config):
     job = ("pretrain", CONFIG, tmp_path / "run", jobs.overrides(config))
     own = [(), ("--config.data.path=nowhere",)]
@@ -219,7 +220,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, config):
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (50_000, 50_000))
     ((code, output),) = jobs.finish([process])
     assert code == 1, output
-    line = output.splitlines()[-1]
+    (line,) = (line for line in output.splitlines() if line.startswith("error: "))
     assert line.startswith(f"error: cannot write a checkpoint to {folder}/checkpoints")
     assert line.endswith("free space, then start the same command again")
     with checkpoint.Checkpoints(folder, read_only=True) as kept:
