@@ -209,17 +209,17 @@ def _rate(batches: Iterator, count: int) -> float:
 def _row(crop_s: int, peer: str, rates: list[tuple[float, float, float]]) -> dict:
     """Medians over measurements in turn, so that a drifting machine cancels out."""
     ours, theirs, first = (statistics.median(part) for part in zip(*rates, strict=True))
-    ratios = [round(a / b, 2) for a, b, _ in rates]
+    ratios = [_digits(a / b) for a, b, _ in rates]
     row = {
         "crop_s": crop_s,
         "DataLoader over": peer,
         "ours, clips/s": round(ours),
         "theirs, clips/s": round(theirs),
-        "ours / theirs": round(statistics.median(ratios), 2),
+        "ours / theirs": _digits(statistics.median(ratios)),
         "ratios": ratios,
         "first reading, clips/s": round(first),
-        "first reading / theirs": round(
-            statistics.median(c / b for _, b, c in rates), 2
+        "first reading / theirs": _digits(
+            statistics.median(c / b for _, b, c in rates)
         ),
     }
     print(
@@ -229,3 +229,8 @@ def _row(crop_s: int, peer: str, rates: list[tuple[float, float, float]]) -> dic
         flush=True,
     )
     return row
+
+
+def _digits(ratio: float) -> float:
+    """Three of them, however small it is."""
+    return float(f"{ratio:.3g}")

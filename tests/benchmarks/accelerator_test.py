@@ -102,6 +102,7 @@ def test_ways_are_compared_where_both_fit():
     assert line.endswith("batch   256,      95.0 clips/s,  50.0% of peak,   3.00 GiB")
 
 
+@pytest.mark.slow
 def test_the_share_of_peak(monkeypatch):
     """By hand: clips/s times the operations of a clip, over the peak of eight."""
     ticks = itertools.count(step=0.5)

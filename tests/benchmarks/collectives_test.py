@@ -64,6 +64,7 @@ def test_what_is_expected_is_counted_by_hand():
     assert collectives.expected_bytes(shapes(model)) == expected
 
 
+@pytest.mark.slow
 def test_no_option_moves_examples_between_devices():
     found = measure(8, EVERYTHING, Teaching(Distillation(True)))
     assert set(found["collectives"]) == {"all-reduce"}

@@ -14,6 +14,7 @@ def tiny(monkeypatch):
         monkeypatch.setattr(loop, name, value)
 
 
+@pytest.mark.slow
 def test_the_loop_and_its_saves_are_timed(monkeypatch, capsys):
     saved = []
     save = Checkpoints.save

@@ -61,6 +61,7 @@ def test_a_dry_pretraining(tmp_path, audioset, caplog, monkeypatch):
     assert len(lengths) <= 16 and list(lengths) == sorted(lengths, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_dry_finetuning(tmp_path, esc50, caplog):
     config = tiny_finetune(esc50, "scratch")
     with caplog.at_level(logging.INFO):
