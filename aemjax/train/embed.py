@@ -10,16 +10,13 @@ Logits are rounded to 11 significant bits, by which a sigmoid moves by 1.1e-4 at
 """
 
 import contextlib
-import functools
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +24,6 @@ import tqdm
 from jax.sharding import Mesh
 from jaxtyping import Float32, Shaped
 
-from aemjax.audio.augment import standardize
 from aemjax.data.folders import AnyPath, as_path, is_remote
 from aemjax.data.logit_files import ABOUT, INDEX, LOGITS
 from aemjax.data.pipeline import eval_batches
@@ -37,7 +33,7 @@ from aemjax.models import AemNet, create
 from aemjax.train.checkpoint import load
 from aemjax.train.evaluate import ON_DEVICE
 from aemjax.train.sharding import check_batch_size, data_mesh, global_batch, shardings
-from aemjax.train.step import Batch
+from aemjax.train.step import jit_eval_step
 from aemjax.train.workdir import git_commit
 
 EMBEDDINGS = "embeddings.npy"
@@ -175,7 +171,7 @@ def _write(
     """Fills the files with the outputs of their names; returns the ids, in order."""
     replicated, split = shardings(mesh)
     weights = jax.device_put(weights, replicated)
-    step = _jit_embed_step(mesh, model=model)
+    step = jit_eval_step(mesh, model=model)
     written = []
     with tqdm.tqdm(total=len(rows), unit="clip", desc="embed") as bar:
         for batch in eval_batches(data, rows, batch_size=batch_size):
@@ -188,24 +184,3 @@ def _write(
             written.append(ids)
             bar.update(len(ids))
     return np.concatenate(written)
-
-
-def _jit_embed_step(mesh: Mesh, *, model: AemNet) -> Callable:
-    replicated, split = shardings(mesh)
-    return jax.jit(
-        functools.partial(_embed_step, model=model),
-        in_shardings=(replicated, replicated, split),
-        out_shardings=split,
-    )
-
-
-def _embed_step(params, batch_stats, batch: Batch, *, model: AemNet) -> Batch:
-    """{"logits": "b k", "embedding": "b d"} of whole clips padded to a common length."""
-    logits, aux = model.apply(
-        {"params": params, "batch_stats": batch_stats},
-        standardize(batch["audio"], batch["mean"], batch["std"]),
-        batch["lengths"],
-        train=False,
-    )
-    outputs = {"logits": logits, "embedding": aux["embedding"]}
-    return {key: value.astype(jnp.float32) for key, value in outputs.items()}

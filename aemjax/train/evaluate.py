@@ -42,7 +42,7 @@ def predict(
     for batch in batches:
         on_device = global_batch({key: batch[key] for key in ON_DEVICE}, split)
         own = {"row": batch["row"], "mask": batch["mask"]}
-        scored = eval_step(params, batch_stats, on_device)
+        scored = eval_step(params, batch_stats, on_device)["logits"]
         if jax.process_count() > 1:
             scored, own = multihost_utils.process_allgather((scored, own), tiled=True)
         keep = np.asarray(own["mask"]) > 0

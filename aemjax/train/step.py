@@ -117,20 +117,21 @@ def split_rows(tree: PyTree, parts: int) -> PyTree:
     return jax.tree.map(split, tree)
 
 
-def eval_step(params, batch_stats, batch: Batch, *, model: AemNet) -> jax.Array:
-    """Logits "b k" of whole clips padded to a common length.
+def eval_step(params, batch_stats, batch: Batch, *, model: AemNet) -> Batch:
+    """{"logits": "b k", "embedding": "b d"} of whole clips padded to a common length.
 
     Args:
       batch: {"audio": int16 "b t", "lengths": "b", "mean": "b", "std": "b"}.
     """
     audio = standardize(batch["audio"], batch["mean"], batch["std"])
-    logits, _ = model.apply(
+    logits, aux = model.apply(
         {"params": params, "batch_stats": batch_stats},
         audio,
         batch["lengths"],
         train=False,
     )
-    return logits.astype(jnp.float32)
+    outputs = {"logits": logits, "embedding": aux["embedding"]}
+    return {key: value.astype(jnp.float32) for key, value in outputs.items()}
 
 
 def jit_train_step(mesh: Mesh, *, teacher: PyTree = None, **static) -> "TrainStep":
