@@ -105,7 +105,8 @@ def train_step(
     if state.ema is not None:
         ema = optax.incremental_update(params, state.ema, 1 - ema_decay)
         state = state.replace(ema=ema)
-    return state, {"loss": loss, "grad_norm": optax.tree.norm(grads)}
+    trained = {block: x for block, x in grads.items() if block not in model.frozen}
+    return state, {"loss": loss, "grad_norm": optax.tree.norm(trained)}
 
 
 def split_rows(tree: PyTree, parts: int) -> PyTree:

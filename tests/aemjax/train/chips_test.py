@@ -23,6 +23,7 @@ def device(kind, stats=None):
         ("NVIDIA A100 80GB PCIe", 312e12),
         ("NVIDIA H100 80GB HBM3", 989e12),
         ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H100 NVL", 835e12),
         ("NVIDIA H200", 989e12),
         ("NVIDIA L4", 121e12),
         ("NVIDIA L40S", 362e12),

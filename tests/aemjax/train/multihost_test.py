@@ -50,7 +50,7 @@ def wait_for_step(processes, folder, step):
 
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory, config):
-    """A run that two processes begin, and one process with one device finishes.
+    """A run that two processes begin, and one process with four devices finishes.
 
     {"terminated", "killed": [(exit code, output)] of the processes, "finished": that of
     the last, "steps": those saved before each start, "folder"}.
@@ -74,13 +74,28 @@ def disturbed(tmp_path_factory, config):
     found["killed"] = jobs.finish(processes)
     found["steps"].append(latest())
 
-    found["finished"] = jobs.run(*job, devices=1)
+    found["finished"] = jobs.run(*job, devices=4)
     return found
 
 
 def test_sigterm_to_one_process_ends_all_at_the_same_step(disturbed):
     saved = disturbed["steps"][0]
     for code, output in disturbed["terminated"]:
+        assert code == 75, output
+        assert f"preempted: saved at step {saved} of" in output
+
+
+@pytest.mark.slow
+def test_sigterm_to_all_processes_ends_them_at_the_same_step(tmp_path, config):
+    job = ("pretrain", CONFIG, tmp_path / "run", jobs.overrides(config))
+    processes = jobs.start_several(*job, processes=2, devices=4)
+    wait_for_step(processes, tmp_path / "run", 2)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    ended = jobs.finish(processes)
+    with checkpoint.Checkpoints(tmp_path / "run", read_only=True) as kept:
+        saved = kept.latest_step
+    for code, output in ended:
         assert code == 75, output
         assert f"preempted: saved at step {saved} of" in output
 
@@ -105,7 +120,7 @@ def test_where_one_process_is_killed_the_other_ends_and_says_which(disturbed):
     assert "Task 1 heartbeat timeout" in output or "heartbeats):\n1\n" in output
 
 
-def test_one_device_finishes_what_eight_began(disturbed, alone):
+def test_four_devices_finish_what_eight_began(disturbed, alone):
     code, output = disturbed["finished"]
     assert code == 0, output
     assert f"resumed at step {disturbed['steps'][1]} of" in output

@@ -115,6 +115,17 @@ def test_the_first_float32_loss_of_a_published_network_is_the_same():
     np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
+def test_the_gradient_norm_is_that_of_what_trains():
+    model = steps.tiny(frozen=("frontend", "backbone", "embedding"))
+    after, scalars = steps.update(steps.start(), MANY, model=model)
+    found = {
+        block: np.sqrt(sum((x**2).sum() for x in jax.tree.leaves(gradient)))
+        for block, gradient in steps.gradient(after).items()
+    }
+    assert scalars["grad_norm"] == pytest.approx(found["head"], rel=1e-5)
+    assert found["frontend"] > 0
+
+
 # Microbatches.
 
 
