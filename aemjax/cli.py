@@ -306,11 +306,29 @@ def _embed(options) -> None:
 
 
 def _add_report(verbs) -> None:
-    parser = _verb(verbs, "report", _report, "compare fine-tuning runs in a table")
-    parser.add_argument("runs", nargs="+", help="folders of finished runs")
+    parser = _verb(verbs, "report", _report, "compare runs, beside what was published")
+    parser.add_argument(
+        "runs", nargs="+", metavar="DIR", help="folders of finished runs and sweeps"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="write report.html and report.md there; default: print a table",
+    )
+    parser.add_argument(
+        "--no-maps",
+        action="store_true",
+        help="leave out the maps of clips, for which each run's model is run",
+    )
 
 
 def _report(options) -> None:
-    from aemjax.report.table import finetuning_table
+    if options.out:
+        from aemjax.report.page import write_report
 
-    print(finetuning_table(options.runs))
+        for path in write_report(options.runs, options.out, maps=not options.no_maps):
+            print(path)
+        return
+    from aemjax.report.table import side_by_side
+
+    print(side_by_side(options.runs))

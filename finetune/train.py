@@ -6,34 +6,34 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from absl import logging
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from aemjax import models
 from aemjax.audio.read import SAMPLE_RATE
-from aemjax.data import pipeline, sampling
+from aemjax.data import pipeline
 from aemjax.data.folders import AnyPath, as_path
 from aemjax.data.inspect import check_before_training
 from aemjax.data.prepared import PreparedSet
-from aemjax.data.splits import Division, Protocol, divide
+from aemjax.data.splits import Division, Protocol, divide, hold_out
 from aemjax.train import (
     checkpoint,
     losses,
     metrics,
-    optimizer,
+    param_groups,
     recipe,
     sharding,
     workdir,
 )
-from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.dry_run import dry_run
-from aemjax.train.evaluate import Evaluator, intervals
-from aemjax.train.loop import Cadence, eval_interval, fit
+from aemjax.train.evaluate import Evaluator
+from aemjax.train.loop import eval_interval
 from aemjax.train.profiler import Profiler
 from aemjax.train.recipe import Recipe
-from aemjax.train.state import with_ema
-from aemjax.train.writer import open_writer
+from finetune.division import Job, crops, train_division
 from finetune.summary import summarize
+
+# Of config.optimizer: which parameters train at which rate.
+GROUP_OPTIONS = ("lr_fraction", "layer_decay", "unfreeze_fraction", "groups")
 
 
 def train(
@@ -42,12 +42,15 @@ def train(
     *,
     profile_steps: tuple[int, int] | None = None,
     dry: bool = False,
+    observe_evaluation: Callable[[int, int, dict], None] | None = None,
 ) -> dict:
     """Trains on every division into `folder`/fold{n}_seed{s}; returns the results.
 
     Args:
       profile_steps: of `Profiler`, in each of them.
       dry: `dry_run` on the first instead, which leaves no folder.
+      observe_evaluation: is told (index of the division, number of the evaluation in it
+        from 1, metrics) before they are saved; what it raises ends the training.
 
     Raises:
       ValueError: on a config, data set, checkpoint or folder that does not fit.
@@ -72,20 +75,33 @@ def train(
     eval_interval(1, config.train.epochs, config.eval.every_epochs)
     protocol = _protocol(config)
     divisions = _chosen(divide(data, protocol), config.data.fold, data)
+    if share := config.data.validation_share:
+        seed, grouped = config.data.split_seed, config.data.grouped
+        divisions = [
+            hold_out(data, division, share=share, seed=seed, grouped=grouped)
+            for division in divisions
+        ]
     check_before_training(data, divisions)
-    lr_fraction = config.optimizer.lr_fraction
-    frozen = models.BLOCKS[:-1] if lr_fraction == 0 else ()
-    model = models.create(**config.model, frozen=frozen)
+    model = models.create(**config.model)
     shapes = jax.eval_shape(
         lambda: model.init(jax.random.key(0), jnp.zeros((1, SAMPLE_RATE)))
     )
-    groups = optimizer.embedder_groups(sorted(shapes["params"]), lr_fraction)
+    optimizer_options = config.optimizer.to_dict()
+    group_options = {key: optimizer_options.pop(key) for key in GROUP_OPTIONS}
 
     # Folds of equal size and loss share one compiled step.
     @functools.cache
-    def plan(total_steps: int, loss_options: tuple) -> Recipe:
-        optimizer_options = config.optimizer.to_dict()
-        del optimizer_options["lr_fraction"]
+    def compiled(total_steps: int, loss_options: tuple) -> Recipe:
+        groups = param_groups.of_fine_tuning(
+            model, shapes["params"], total_steps=total_steps, **group_options
+        )
+        table = param_groups.table(
+            shapes["params"],
+            groups,
+            learning_rate=optimizer_options["learning_rate"],
+            weight_decay=optimizer_options["weight_decay"],
+        )
+        logging.info("%d steps\n%s", total_steps, table)
         return recipe.create(
             model,
             mesh,
@@ -104,24 +120,42 @@ def train(
             ema_decay=config.train.ema_decay,
         )
 
-    # Names are looked up here, before there is a folder.
-    plan(1, _loss_options(config, data, divisions[0]))
+    def plan(total_steps: int, division: Division) -> Recipe:
+        return compiled(total_steps, _loss_options(config, data, division))
+
     profiler = Profiler(profile_steps, folder)
     source, source_step = _pretrained(config)
     if source is not None:
         checkpoint.merge(shapes, source, config.init_patterns)
-    evaluator = Evaluator(
-        model, mesh, batch_size=config.eval.batch_size, threads=config.data.threads
+    job = Job(
+        config,
+        data,
+        mesh,
+        Evaluator(
+            model,
+            mesh,
+            batch_size=config.eval.batch_size,
+            threads=config.data.threads,
+            window_s=config.eval.window_s,
+            hop_s=config.eval.hop_s,
+        ),
+        plan,
+        source,
+        profiler,
+        observe_evaluation,
     )
+    # Names are looked up here, before there is a folder.
+    first = divisions[0]
+    how = plan(job.total_steps(first), first)
+    pipeline.windows(data, first.eval[:1], **job.evaluator.windows)
     if dry:
-        crops = _crops(config, data, divisions[0])
-        rows = pipeline.longest_first(data, divisions[0].eval)
+        rows = pipeline.longest_first(data, first.eval)[: config.eval.batch_size]
         report = dry_run(
-            plan(1, _loss_options(config, data, divisions[0])),
-            batches=pipeline.train_batches(crops, threads=config.data.threads),
-            evaluate=lambda state: evaluator.logits(
-                state.weights, data, rows[: config.eval.batch_size]
+            how,
+            batches=pipeline.train_batches(
+                crops(config, data, first), threads=config.data.threads
             ),
+            evaluate=lambda state: job.evaluator.logits(state.weights, data, rows),
             mesh=mesh,
         )
         logging.info("a dry run, nothing is written:\n%s", report)
@@ -136,29 +170,29 @@ def train(
     with workdir.locked(folder):
         runs = [
             {"fold": division.number, "seed": config.seed}
-            | _train_division(
-                config,
+            | train_division(
+                job,
+                division,
                 as_path(folder) / f"fold{division.number}_seed{config.seed}",
-                data=data,
-                division=division,
-                evaluator=evaluator,
-                plan=plan,
-                source=source,
-                mesh=mesh,
-                profiler=profiler,
+                index=index,
             )
-            for division in divisions
+            for index, division in enumerate(divisions)
         ]
     results = {
         "dataset": data.manifest["dataset"],
         "split": protocol.describe(data),
         "init_from": config.init_from,
         "init_step": source_step,
-        "lr_fraction": lr_fraction,
-        "selected_on": "the clips evaluated on",  # as the published work does
-        "metric": config.checkpoint.metric,
+        "lr_fraction": config.optimizer.lr_fraction,
+        "selected_on": _selected_on(config),
+        "metric": config.checkpoint.metric.removeprefix("ema_"),
+        "weights": "ema" if config.checkpoint.metric.startswith("ema_") else "raw",
         "runs": runs,
-        "summary": {which: summarize(runs, which) for which in ("best", "last")},
+        "summary": {
+            which: summarize(runs, which)
+            for which in ("best", "last", "ema")
+            if which in runs[0]
+        },
     }
     workdir.write_results(folder, results)
     return results
@@ -173,6 +207,12 @@ def _protocol(config: ConfigDict) -> Protocol:
         train=config.data.train,
         eval=config.data.eval,
     )
+
+
+def _selected_on(config: ConfigDict) -> str:
+    if share := config.data.validation_share:
+        return f"{share:.0%} of the clips to train on, held out"
+    return "the clips evaluated on"  # as the published work does
 
 
 def _chosen(
@@ -225,111 +265,3 @@ def _pretrained(config: ConfigDict):
         )
     logging.info("starting from step %d of %s", step, config.init_from)
     return weights, step
-
-
-def _crops(
-    config: ConfigDict, data: PreparedSet, division: Division
-) -> pipeline.CropBatches:
-    """What is trained on."""
-    return pipeline.CropBatches(
-        data,
-        division.train,
-        config.train.batch_size,
-        round(config.data.crop_s * SAMPLE_RATE),
-        config.seed,
-        order=sampling.order(
-            config.data.sampling,
-            data,
-            division.train,
-            seed=config.seed,
-            offset=config.data.balance_offset,
-        ),
-        max_damaged=config.data.max_damaged,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-
-
-def _train_division(
-    config: ConfigDict,
-    folder: AnyPath,
-    *,
-    data: PreparedSet,
-    division: Division,
-    evaluator: Evaluator,
-    plan: Callable[[int, tuple], Recipe],
-    source,
-    mesh: Mesh,
-    profiler: Profiler,
-) -> dict:
-    """Trains by one division; returns its best and last metrics."""
-    batch_size = config.train.batch_size
-    total_steps = max(1, round(config.train.epochs * len(division.train) / batch_size))
-    how = plan(total_steps, _loss_options(config, data, division))
-    state = how.create_state()
-    if source is not None:
-        weights = checkpoint.merge(state.weights, source, config.init_patterns)
-        replicated, _ = sharding.shardings(mesh)
-        state = state.replace(**jax.device_put(weights, replicated))
-        if state.ema is not None:
-            state = with_ema(state)
-    cadence = Cadence(
-        total_steps=total_steps,
-        eval_every_steps=eval_interval(
-            total_steps, config.train.epochs, config.eval.every_epochs
-        ),
-        save_every_steps=config.checkpoint.every_steps,
-        log_every_steps=config.train.log_every_steps,
-        hang_timeout_s=config.train.hang_timeout_s,
-    )
-    crops = _crops(config, data, division)
-    card = Card.of_run(config.model.to_dict(), data.manifest, config.checkpoint.metric)
-    with (
-        Checkpoints(
-            folder,
-            metric=config.checkpoint.metric,
-            keep_latest=config.checkpoint.keep_latest,
-        ) as checkpoints,
-        open_writer(folder, start_step=checkpoints.latest_step or 0) as writer,
-    ):
-        fit(
-            state,
-            train_step=how.train_step,
-            batches=lambda step: pipeline.train_batches(
-                crops, start_step=step, threads=config.data.threads
-            ),
-            evaluate=lambda state: evaluator.metrics(state, data, division.eval),
-            observe=lambda step: (
-                how.rates(step) | sharding.sum_over_processes(crops.scalars())
-            ),
-            mesh=mesh,
-            cadence=cadence,
-            flops_per_clip=how.flops_per_clip,
-            checkpoints=checkpoints,
-            card=card,
-            writer=writer,
-            profiler=profiler,
-        )
-
-        def result(step: int) -> dict:
-            about = {"step": step, "metrics": checkpoints.metrics(step)}
-            weights = checkpoints.load_weights(step, card.item)
-            rows, logits = evaluator.logits(weights, data, division.eval)
-            if resamples := config.eval.resamples:
-                about["intervals"] = intervals(
-                    data, rows, logits, resamples=resamples, seed=config.seed
-                )
-            if not data.multi_label:
-                labels = data.labels_multi_hot(rows)
-                about["confusion"] = metrics.confusion_matrix(logits, labels)
-            return about
-
-        best, last = result(checkpoints.best_step), result(total_steps)
-    logging.info("%s: best %s, last %s", folder, best["metrics"], last["metrics"])
-    return {
-        "train_clips": len(division.train),
-        "eval_clips": len(division.eval),
-        "shared_groups": len(division.shared_groups),
-        "best": best,
-        "last": last,
-    }

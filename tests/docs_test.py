@@ -69,7 +69,7 @@ def test_shown_commands_parse(words):
     if job == "benchmarks":
         benchmarks_parser().parse_args(words[3:])
         return
-    assert job in ("pretrain", "finetune")
+    assert job in ("pretrain", "finetune", "finetune.sweep")
     flags = job_flags(job)
     options = dict(_options(words[3:], flags))
     path, _, variant = options.pop("config").partition(":")

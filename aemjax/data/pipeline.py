@@ -167,8 +167,10 @@ def eval_batches(
     threads: int = 4,
     process_index: int = 0,
     process_count: int = 1,
+    window_samples: int = 0,
+    hop_samples: int = 0,
 ) -> Iterator[Batch]:
-    """Every row once, as whole clips, longest first, each batch padded to one length.
+    """Every row once, as a whole clip, longest first, each batch padded to one length.
 
     Each batch is {"audio": int16 "b t", "lengths", "mean", "std", "row": "b", "mask":
     float32 "b"}. Lengths are few, so that few shapes are compiled; the last batch is
@@ -176,26 +178,35 @@ def eval_batches(
 
     Args:
       batch_size: global.
+      window_samples: longer clips come as windows of this length, so that a row comes
+        several times; 0: as they are.
+      hop_samples: between the beginnings of windows.
 
     Raises:
-      ValueError: if the processes do not divide the batch.
+      ValueError: if the processes do not divide the batch, or windows do not overlap or
+        touch.
     """
     if batch_size % process_count:
         raise ValueError(
             f"batch_size {batch_size} is not a multiple of {process_count} processes"
         )
     local = batch_size // process_count
-    ordered = longest_first(data, rows)
+    pieces = windows(
+        data,
+        longest_first(data, rows),
+        window_samples=window_samples,
+        hop_samples=hop_samples,
+    )
     plan = []
-    for start in range(0, len(ordered), batch_size):
-        part = ordered[start : start + batch_size]
-        whole = np.full(batch_size, -1)
+    for start in range(0, len(pieces), batch_size):
+        part = pieces[start : start + batch_size]
+        whole = np.full((batch_size, 3), -1)
         whole[: len(part)] = part
         own = whole[process_index * local : (process_index + 1) * local]
-        plan.append((bucket_samples(int(data.n_samples[part[0]])), own))
+        plan.append((bucket_samples(int(part[:, 2].max())), own))
 
     def read(item: tuple[int, np.ndarray]) -> Batch:
-        return _read_whole(data, item[1], item[0])
+        return _read_pieces(data, item[1], item[0])
 
     dataset = grain.MapDataset.source(plan).map(read)
     return iter(dataset.to_iter_dataset(_read_options(threads)))
@@ -206,13 +217,39 @@ def longest_first(data: PreparedSet, rows: np.ndarray) -> np.ndarray:
     return np.asarray(rows)[np.argsort(-data.n_samples[rows], kind="stable")]
 
 
-def _read_whole(data: PreparedSet, rows: np.ndarray, n_samples: int) -> Batch:
+def windows(
+    data: PreparedSet, rows: np.ndarray, *, window_samples: int, hop_samples: int
+) -> np.ndarray:
+    """(row, start, samples) "n 3" of each row's windows; the last one ends with the clip.
+
+    Raises:
+      ValueError: if they do not overlap or touch.
+    """
+    if window_samples and not 0 < hop_samples <= window_samples:
+        raise ValueError(
+            f"windows of {window_samples} samples every {hop_samples}: expected to "
+            "overlap or touch"
+        )
+    pieces = []
+    for row in rows:
+        n_samples = int(data.n_samples[row])
+        if not window_samples or n_samples <= window_samples:
+            pieces.append((row, 0, n_samples))
+            continue
+        last = n_samples - window_samples
+        starts = [*range(0, last, hop_samples), last]
+        pieces += [(row, start, window_samples) for start in starts]
+    return np.array(pieces, np.int64).reshape(-1, 3)
+
+
+def _read_pieces(data: PreparedSet, pieces: np.ndarray, n_samples: int) -> Batch:
+    rows = pieces[:, 0]
     audio = np.zeros((len(rows), n_samples), np.int16)
     lengths = np.full(len(rows), n_samples, np.int32)
-    for i, row in enumerate(rows):
+    for i, (row, start, length) in enumerate(pieces.tolist()):
         if row >= 0:
-            lengths[i] = data.n_samples[row]
-            data.read_into(int(row), 0, audio[i, : lengths[i]])
+            lengths[i] = length
+            data.read_into(row, start, audio[i, :length])
     mask = (rows >= 0).astype(np.float32)
     return {
         "audio": audio,

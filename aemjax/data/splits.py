@@ -36,12 +36,15 @@ class Division:
       number: from 1; of the fold held out, or of the draw.
       train, eval: rows.
       shared_groups: groups that have clips on both sides.
+      validation: rows, held out of `train`, to select and calibrate on; None: `eval`
+        serves for that too.
     """
 
     number: int
     train: np.ndarray
     eval: np.ndarray
     shared_groups: tuple[str, ...] = ()
+    validation: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +115,43 @@ def divide(data: PreparedSet, protocol: Protocol) -> list[Division]:
         _division(data, number, np.sort(order[train]), np.sort(order[evaluated]))
         for number, (train, evaluated) in enumerate(draw(data, order, protocol), 1)
     ]
+
+
+def hold_out(
+    data: PreparedSet,
+    division: Division,
+    *,
+    share: int | float,
+    seed: int,
+    grouped: bool,
+) -> Division:
+    """The division with a share of its training clips set aside for validation.
+
+    Drawn with no group on both sides, and about that share of every class.
+
+    Args:
+      grouped: False disregards groups.
+
+    Raises:
+      ValueError: on a share outside (0, 1), or too few groups.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"validation_share is {share}, expected between 0 and 1")
+    rows = division.train[np.argsort(data.id[division.train])]
+    names = np.where(data.group[rows] == "", data.id[rows], data.group[rows])
+    groups = np.unique(names if grouped else data.id[rows], return_inverse=True)[1]
+    if groups.max() < 1:
+        raise ValueError(
+            f"{data.path}: all {len(rows)} clips to train on are of one group; set "
+            "data.validation_share to 0"
+        )
+    rng = np.random.default_rng((seed, division.number))
+    drawn = np.isin(
+        groups, _draw_groups(rng, groups, _first_classes(data)[rows], share)
+    )
+    return dataclasses.replace(
+        division, train=np.sort(rows[~drawn]), validation=np.sort(rows[drawn])
+    )
 
 
 def by_split(data: PreparedSet, spec: str) -> np.ndarray:
@@ -210,14 +250,14 @@ def _draws(data: PreparedSet, order: np.ndarray, protocol: Protocol):
     groups = np.unique(_groups(data, at_least)[order], return_inverse=True)[1]
     for number in range(protocol.folds):
         rng = np.random.default_rng((protocol.seed, number))
-        drawn = np.isin(groups, _draw_groups(rng, groups, classes))
+        drawn = np.isin(groups, _draw_groups(rng, groups, classes, EVAL_SHARE))
         yield np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
 
 def _draw_groups(
-    rng: np.random.Generator, groups: np.ndarray, classes: np.ndarray
+    rng: np.random.Generator, groups: np.ndarray, classes: np.ndarray, share: float
 ) -> np.ndarray:
-    """Groups that together have `EVAL_SHARE` of the clips, and about that of each class.
+    """Groups, not all, that have such a share of the clips, and about that of each class.
 
     scikit-learn has no such draw: its folds by group and class put the same large groups
     together whatever the seed, and its draws by group count groups, not clips.
@@ -230,11 +270,11 @@ def _draw_groups(
     def candidate() -> np.ndarray:
         drawn = rng.permutation(len(table))
         clips = np.cumsum(table[drawn].sum(axis=1))
-        return drawn[: 1 + np.abs(clips - EVAL_SHARE * clips[-1]).argmin()]
+        return drawn[: 1 + np.abs(clips[:-1] - share * clips[-1]).argmin()]
 
     def deviation(drawn: np.ndarray) -> float:
         shares = table[drawn].sum(axis=0)[present] / total[present]
-        return np.abs(shares - EVAL_SHARE).max()
+        return np.abs(shares - share).max()
 
     return min((candidate() for _ in range(CANDIDATES)), key=deviation)
 
@@ -251,8 +291,7 @@ def _groups(data: PreparedSet, at_least: int) -> np.ndarray:
 
 
 def _classes(data: PreparedSet, *, at_least: int) -> np.ndarray:
-    # Of several labels the first counts; some class may never be the first.
-    classes = data.label_ids[data.label_offsets[:-1]]
+    classes = _first_classes(data)
     present, clips = np.unique(classes, return_counts=True)
     rarest = clips.argmin()
     if clips[rarest] < at_least:
@@ -262,3 +301,8 @@ def _classes(data: PreparedSet, *, at_least: int) -> np.ndarray:
             "fewer, or name splits with protocol 'lists'"
         )
     return classes
+
+
+def _first_classes(data: PreparedSet) -> np.ndarray:
+    # Of several labels the first counts; some class may never be the first.
+    return data.label_ids[data.label_offsets[:-1]]

@@ -37,7 +37,8 @@ class AemNet(nn.Module):
     Attributes:
       make_frontend, make_backbone, make_head: callables that build the blocks, given
         `name=` and (all but the head) `dtype=`.
-      frozen: names among BLOCKS whose BatchNorm keeps to its running statistics.
+      frozen: blocks, or stages of the backbone ("backbone/stage1"), whose BatchNorm keeps
+        to its running statistics.
       dtype: compute type of front end and backbone; embedding and head are float32.
     """
 
@@ -80,7 +81,14 @@ class AemNet(nn.Module):
         x = checkpoint_name(x, "block")
         if alter_features is not None:
             x = alter_features(x)
-        backbone = self.make_backbone(dtype=self.dtype, name="backbone")
+        within = tuple(
+            name.removeprefix("backbone/")
+            for name in self.frozen
+            if name.startswith("backbone/")
+        )
+        # Backbones without stages have no such field.
+        options = {"frozen": within} if within else {}
+        backbone = self.make_backbone(dtype=self.dtype, name="backbone", **options)
         frames, valid = backbone(x[..., None], valid, train=training("backbone"))
         pooled = mean_over_valid(frames, valid)
         head = self.make_head(name="head")
@@ -120,7 +128,8 @@ def create(
       width: multiplier of the backbone's channels.
       head: "acnet", "aclnetx", or an import path; None: the published one.
       dropout: rate in the head.
-      frozen: blocks whose BatchNorm keeps to its running statistics.
+      frozen: blocks, or stages of the backbone ("backbone/stage1"), whose BatchNorm keeps
+        to its running statistics.
       dtype: compute type.
 
     Raises:
@@ -130,26 +139,26 @@ def create(
         raise ValueError(f"num_classes is {num_classes}, a head needs at least 1")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout is {dropout}, expected 0 <= dropout < 1")
-    if unknown := set(frozen) - set(BLOCKS):
-        raise ValueError(
-            f"unknown blocks in frozen: {sorted(unknown)}; known: {BLOCKS}"
-        )
     if ":" in frontend:
         make_frontend = functools.partial(_import(frontend))
     else:
         make_frontend = frontends.by_name(frontend)
+    make_backbone = functools.partial(_resolve(name, BACKBONES, "model"), width=width)
+    dtype = _resolve(dtype, DTYPES, "dtype")
+    parts = getattr(make_backbone(dtype=dtype, parent=None), "stages", ())
+    known = (*BLOCKS, *(f"backbone/{part}" for part in parts))
+    if unknown := set(frozen) - set(known):
+        raise ValueError(f"unknown in frozen: {sorted(unknown)}; known: {list(known)}")
     return AemNet(
         make_frontend=make_frontend,
-        make_backbone=functools.partial(
-            _resolve(name, BACKBONES, "model"), width=width
-        ),
+        make_backbone=make_backbone,
         make_head=functools.partial(
             _resolve(head or DEFAULT_HEADS.get(name, "aclnetx"), HEADS, "head"),
             num_classes=num_classes,
             dropout=dropout,
         ),
         frozen=tuple(frozen),
-        dtype=_resolve(dtype, DTYPES, "dtype"),
+        dtype=dtype,
     )
 
 

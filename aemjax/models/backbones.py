@@ -3,7 +3,8 @@
 A backbone is a module whose `__call__(image "b f w 1", valid, *, train)` returns
 (map "b f' w' c", valid frames) and whose required fields are `width` and `dtype`.
 Its map is averaged to the pooled vector; unless the class says `embeds_by_pooling`, a
-dense layer makes the 512-d embedding of that.
+dense layer makes the 512-d embedding of that. With a property `stages`, {name: names of
+its children}, and a field `frozen`, names among them, it can be frozen in part.
 """
 
 import flax.linen as nn
@@ -65,27 +66,41 @@ class VGG(nn.Module):
         1x1 + BN + ReLU (AemNet-DW; Galindo-Meza 2021, 4.3.2); `width` then scales
         conv11 too.
       dtype: compute type.
+      frozen: stages whose BatchNorm keeps to its running statistics.
     """
 
     width: float = 1.0
     separable: bool = False
     dtype: DTypeLike = jnp.float32
+    frozen: tuple[str, ...] = ()
 
     @property
     def embeds_by_pooling(self) -> bool:
         return not self.separable
+
+    @property
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """What lies between two pools."""
+        found, number = {}, 3
+        for stage, group in enumerate(VGG_GROUPS, start=1):
+            numbers = range(number, number + len(group))
+            kinds = ("conv",) if self.separable else ("conv", "bn")
+            found[f"stage{stage}"] = tuple(f"{k}{n}" for n in numbers for k in kinds)
+            number += len(group)
+        return found
 
     @nn.compact
     def __call__(
         self, x: Image, valid: Valid = None, *, train: bool
     ) -> tuple[Map, Valid]:
         number = 3
-        for group in VGG_GROUPS:
+        for stage, group in enumerate(VGG_GROUPS, start=1):
+            training = train and f"stage{stage}" not in self.frozen
             for channels in group:
                 last = number == 11 and not self.separable
                 channels = channels if last else scaled(channels, self.width)
                 unit = self._separable if self.separable else self._full
-                x, valid = unit(x, valid, channels, number, train)
+                x, valid = unit(x, valid, channels, number, training)
                 number += 1
             x, valid = pool_ceil(x, valid)
             x = checkpoint_name(x, "block")
@@ -147,10 +162,20 @@ class ResNet18(nn.Module):
     Attributes:
       width: scales every convolution; the published network has 1.0.
       dtype: compute type.
+      frozen: stages whose BatchNorm keeps to its running statistics.
     """
 
     width: float = 1.0
     dtype: DTypeLike = jnp.float32
+    frozen: tuple[str, ...] = ()
+
+    @property
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """The stem, then the blocks of as many channels."""
+        blocks = {
+            f"stage{n}": (f"block{2 * n - 3}", f"block{2 * n - 2}") for n in range(2, 6)
+        }
+        return {"stage1": ("conv3", "bn3")} | blocks
 
     @nn.compact
     def __call__(
@@ -163,7 +188,7 @@ class ResNet18(nn.Module):
             (3, 3),
             conv="conv3",
             bn="bn3",
-            train=train,
+            train=train and "stage1" not in self.frozen,
             dtype=self.dtype,
         )
         x = ops.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
@@ -176,7 +201,8 @@ class ResNet18(nn.Module):
                 dtype=self.dtype,
                 name=f"block{number}",
             )
-            x, valid = block(x, valid, train=train)
+            stage = f"stage{(number + 3) // 2}"
+            x, valid = block(x, valid, train=train and stage not in self.frozen)
             x = checkpoint_name(x, "block")
         return x, valid
 

@@ -8,7 +8,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
+from scipy.special import log_expit, log_softmax
 
+from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data import pipeline
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import by_split
@@ -52,13 +54,31 @@ def predict(
 
 
 class Evaluator:
-    """Scores the rows of prepared sets with one model; compiled once per length."""
+    """Scores the rows of prepared sets with one model; compiled once per length.
 
-    def __init__(self, model: AemNet, mesh: Mesh, *, batch_size: int, threads: int = 4):
+    Args:
+      window_s, hop_s: clips longer than a window are scored in windows, whose
+        probabilities are averaged; 0: whole.
+    """
+
+    def __init__(
+        self,
+        model: AemNet,
+        mesh: Mesh,
+        *,
+        batch_size: int,
+        threads: int = 4,
+        window_s: int | float = 0.0,
+        hop_s: int | float = 0.0,
+    ):
         self._step = jit_eval_step(mesh, model=model)
         self._split = shardings(mesh)[1]
         self._batch_size = batch_size
         self._threads = threads
+        self.windows = {
+            "window_samples": round(window_s * SAMPLE_RATE),
+            "hop_samples": round(hop_s * SAMPLE_RATE),
+        }
 
     def logits(
         self, weights: Mapping, data: PreparedSet, rows: np.ndarray
@@ -75,14 +95,18 @@ class Evaluator:
             threads=self._threads,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+            **self.windows,
         )
-        return predict(
+        rows, logits = predict(
             self._step,
             weights["params"],
             weights["batch_stats"],
             batches,
             split=self._split,
         )
+        if not self.windows["window_samples"]:
+            return rows, logits
+        return average_windows(rows, logits, multi_label=data.multi_label)
 
     def metrics(
         self, state: TrainState, data: PreparedSet, rows: np.ndarray
@@ -97,6 +121,32 @@ class Evaluator:
                 if key not in metrics.COUNTS
             }
         return result
+
+
+def average_windows(
+    rows: np.ndarray, logits: np.ndarray, *, multi_label: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(each row once, the logits "n k" of its windows' mean probability).
+
+    Args:
+      rows: of each window.
+      multi_label: whether a probability is a logit's sigmoid, else all logits' softmax.
+    """
+    rows, window_of = np.unique(rows, return_inverse=True)
+    # In logarithms: a probability near 0 has to keep its digits.
+    parts = (
+        [log_expit(logits), log_expit(-logits)]
+        if multi_label
+        else [log_softmax(logits, axis=1)]
+    )
+    counts = np.bincount(window_of)[:, None]
+    means = []
+    for part in parts:
+        total = np.full((len(rows), part.shape[1]), -np.inf)
+        np.logaddexp.at(total, window_of, part)
+        means.append(total - np.log(counts))
+    mean = means[0] - means[1] if multi_label else means[0]
+    return rows, mean.astype(np.float32)
 
 
 def score(

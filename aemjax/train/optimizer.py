@@ -1,12 +1,12 @@
 """Schedules, and an optimiser with a learning rate per block."""
 
-import dataclasses
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import optax
+
+from aemjax.train.param_groups import EVERYTHING, Group, labels
 
 PyTree = Any
 
@@ -47,57 +47,19 @@ def schedule(
     return optax.join_schedules([rise, decay], [warmup])
 
 
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Parameters that train alike.
-
-    Attributes:
-      patterns: regular expressions that match whole parameter paths
-        ("backbone/.*").
-      lr_fraction: of the schedule's learning rate; 0 freezes.
-    """
-
-    patterns: tuple[str, ...]
-    lr_fraction: float = 1.0
-
-
-def group_labels(params: PyTree, groups: Mapping[str, Group]) -> PyTree:
-    """Names the group of every parameter; the first full match wins.
-
-    Raises:
-      ValueError: if a parameter matches no group, or a pattern no parameter.
-    """
-    used = set()
-
-    def label(path, _):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        for group, about in groups.items():
-            for pattern in about.patterns:
-                if re.fullmatch(pattern, name):
-                    used.add(pattern)
-                    return group
-        raise ValueError(f"no group matches {name!r}; groups: {dict(groups)}")
-
-    labels = jax.tree_util.tree_map_with_path(label, params)
-    patterns = {pattern for about in groups.values() for pattern in about.patterns}
-    if unused := sorted(patterns - used):
-        raise ValueError(f"patterns {unused} match no parameter")
-    return labels
-
-
-def adam(learning_rate: optax.Schedule, weight_decay: float):
+def adam(learning_rate: optax.Schedule, weight_decay: int | float):
     """Adam with classic L2 decay: added to the gradient before the moments."""
     return optax.chain(
         optax.add_decayed_weights(weight_decay), optax.adam(learning_rate)
     )
 
 
-def adamw(learning_rate: optax.Schedule, weight_decay: float):
+def adamw(learning_rate: optax.Schedule, weight_decay: int | float):
     """Adam with decoupled decay (Loshchilov & Hutter, ICLR 2019), of kernels alone."""
     return optax.adamw(learning_rate, weight_decay=weight_decay, mask=_kernels)
 
 
-def lamb(learning_rate: optax.Schedule, weight_decay: float):
+def lamb(learning_rate: optax.Schedule, weight_decay: int | float):
     """Adam with a trust ratio per array, for large batches (You et al., ICLR 2020).
 
     Weight decay is that of kernels alone.
@@ -110,14 +72,13 @@ def _kernels(params: PyTree) -> PyTree:
 
 
 OPTIMIZERS = {"adam": adam, "adamw": adamw, "lamb": lamb}
-EVERYTHING = {"all": Group((".*",))}
 
 
 def create(
     name: str,
     learning_rate: optax.Schedule,
     *,
-    weight_decay: float,
+    weight_decay: int | float,
     clip_norm: int | float = 0.0,
     groups: Mapping[str, Group] = EVERYTHING,
 ) -> optax.GradientTransformation:
@@ -131,32 +92,25 @@ def create(
       groups: by name.
 
     Raises:
-      ValueError: on an unknown name, a negative fraction or norm.
+      ValueError: on an unknown name, or a negative norm.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {name!r}; known: {sorted(OPTIMIZERS)}")
     if not clip_norm >= 0:
         raise ValueError(f"clip_norm is {clip_norm}, expected >= 0")
-    for group, about in groups.items():
-        if not about.lr_fraction >= 0:
-            raise ValueError(
-                f"lr_fraction of {group!r} is {about.lr_fraction}, expected >= 0"
-            )
 
-    def by_group(trained: Callable):
+    def by_group(make: Callable[[Group], optax.GradientTransformation]):
         return optax.multi_transform(
-            {
-                group: trained(about.lr_fraction)
-                if about.lr_fraction
-                else optax.set_to_zero()
-                for group, about in groups.items()
-            },
-            lambda params: group_labels(params, groups),
+            {group: _from_start(make, about) for group, about in groups.items()},
+            lambda params: labels(params, groups),
         )
 
-    def optimize(fraction: float):
+    def optimize(group: Group):
+        own = group.weight_decay
         return OPTIMIZERS[name](
-            lambda step: fraction * learning_rate(step), weight_decay
+            # Each group counts its own updates; the schedule is that of the run.
+            lambda count: group.lr_fraction * learning_rate(count + group.start_step),
+            weight_decay if own is None else own,
         )
 
     if not clip_norm:
@@ -168,23 +122,22 @@ def create(
     )
 
 
+def _from_start(make: Callable, group: Group) -> optax.GradientTransformation:
+    if not group.lr_fraction:
+        return optax.set_to_zero()
+    if not group.start_step:
+        return make(group)
+    return optax.transforms.conditionally_mask(
+        make(group), lambda step: step >= group.start_step
+    )
+
+
 def learning_rates(
     learning_rate: optax.Schedule, groups: Mapping[str, Group], step: int
 ) -> dict[str, float]:
     """The rate of each group at the update that follows `step` updates."""
     rate = float(learning_rate(step))
-    return {group: about.lr_fraction * rate for group, about in groups.items()}
-
-
-def embedder_groups(blocks: Sequence[str], lr_fraction: float) -> dict[str, Group]:
-    """Groups for fine-tuning: the embedder at a fraction of the head's rate.
-
-    Args:
-      blocks: the top-level names that the model's parameters have.
-      lr_fraction: of everything but the head.
-    """
-    embedder = tuple(f"{block}/.*" for block in blocks if block != "head")
     return {
-        "embedder": Group(embedder, lr_fraction),
-        "head": Group(("head/.*",)),
+        group: 0.0 if about.frozen_at(step) else about.lr_fraction * rate
+        for group, about in groups.items()
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,8 +11,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from aemjax.audio.augment import Augment
-from aemjax.models import AemNet, summarize
-from aemjax.train import losses, optimizer
+from aemjax.models import AemNet, stages, summarize
+from aemjax.train import losses, optimizer, param_groups
 from aemjax.train.distill import Distillation
 from aemjax.train.remat import POLICIES
 from aemjax.train.state import TrainState, create_state, initial_state
@@ -29,7 +30,8 @@ class Recipe:
       total_steps: of the schedule.
       rates: updates done -> {"lr/GROUP": the learning rate of the last of them}.
       flops_per_clip: floating-point operations of training on a clip, a multiply-add
-        counted as two, the gradient as twice the forward pass.
+        counted as two, the gradient as twice the forward pass, and none of what is
+        frozen to the end.
     """
 
     create_state: Callable[[], TrainState]
@@ -53,7 +55,7 @@ def create(
     schedule_options: Mapping[str, Any],
     augment_options: Mapping[str, Any],
     loss_options: Mapping[str, Any],
-    groups: Mapping[str, optimizer.Group] = optimizer.EVERYTHING,
+    groups: Mapping[str, param_groups.Group] = param_groups.EVERYTHING,
     microbatches: int = 1,
     remat: str = "none",
     ema_decay: int | float = 0.0,
@@ -105,20 +107,22 @@ def create(
         found = optimizer.learning_rates(learning_rate, groups, step - 1)
         return {f"lr/{group}": rate for group, rate in found.items()}
 
-    flops = 6 * summarize(model, n_samples=crop_samples).total_macs
+    start = {"seed": seed, "ema": ema_decay > 0}
+    state_shapes = functools.partial(
+        jax.eval_shape, functools.partial(initial_state, model, tx, **start)
+    )
+    phases = param_groups.phases(model, state_shapes().params, groups)
+    flops = training_flops(phases[-1][1], n_samples=crop_samples)
     if distillation is not None and distillation.teacher is not None:
         taught_by = summarize(distillation.teacher, n_samples=crop_samples)
         flops += 2 * taught_by.total_macs
-    start = {"seed": seed, "ema": ema_decay > 0}
     return Recipe(
         create_state=functools.partial(create_state, model, tx, mesh=mesh, **start),
-        state_shapes=functools.partial(
-            jax.eval_shape, functools.partial(initial_state, model, tx, **start)
-        ),
+        state_shapes=state_shapes,
         train_step=jit_train_step(
             mesh,
             teacher=teacher,
-            model=model,
+            phases=phases,
             tx=tx,
             augment=augment,
             loss_fn=loss_fn,
@@ -132,3 +136,15 @@ def create(
         rates=rates,
         flops_per_clip=flops,
     )
+
+
+def training_flops(model: AemNet, *, n_samples: int) -> int:
+    """Operations of a forward pass and, of what is not frozen, of its gradient."""
+    frozen = [x for name, x in stages(model).items() if name in model.frozen]
+
+    def of(block: str) -> int:
+        stays = any(re.fullmatch(pattern, f"{block}/") for pattern in frozen)
+        return 2 if stays else 6
+
+    macs = summarize(model, n_samples=n_samples).macs
+    return sum(of(block) * count for block, count in macs.items())

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 from aemjax.audio.augment import Augment, standardize
-from aemjax.models import AemNet
+from aemjax.models import AemNet, stop_frozen
 from aemjax.random import stream_key
 from aemjax.train.distill import Distillation
 from aemjax.train.remat import rematerialize
@@ -62,7 +62,7 @@ def train_step(
             return jax.random.fold_in(stream_key(seed, stream, step), number)
 
         (logits, _), new = model.apply(
-            {"params": params, "batch_stats": batch_stats},
+            {"params": stop_frozen(model, params), "batch_stats": batch_stats},
             audio,
             train=True,
             alter_features=augment.masks(key("mask")),
@@ -105,8 +105,30 @@ def train_step(
     if state.ema is not None:
         ema = optax.incremental_update(params, state.ema, 1 - ema_decay)
         state = state.replace(ema=ema)
-    trained = {block: x for block, x in grads.items() if block not in model.frozen}
-    return state, {"loss": loss, "grad_norm": optax.tree.norm(trained)}
+    return state, {"loss": loss, "grad_norm": optax.tree.norm(grads)}
+
+
+def phased_train_step(
+    state: TrainState,
+    batch: Batch,
+    teacher: PyTree = None,
+    *,
+    phases: Sequence[tuple[int, AemNet]],
+    **static,
+) -> tuple[TrainState, Scalars]:
+    """`train_step` with the model of the phase that the state is in.
+
+    Args:
+      phases: (first step, model): the same network, frozen in other parts.
+    """
+    steps = [
+        functools.partial(train_step, model=model, **static) for _, model in phases
+    ]
+    if len(steps) == 1:
+        return steps[0](state, batch, teacher)
+    starts = jnp.asarray([start for start, _ in phases])
+    phase = jnp.searchsorted(starts, state.step, side="right") - 1
+    return jax.lax.switch(phase, steps, state, batch, teacher)
 
 
 def split_rows(tree: PyTree, parts: int) -> PyTree:
@@ -136,14 +158,14 @@ def eval_step(params, batch_stats, batch: Batch, *, model: AemNet) -> Batch:
 
 
 def jit_train_step(mesh: Mesh, *, teacher: PyTree = None, **static) -> "TrainStep":
-    """`train_step` over a mesh; the state is donated: never touch it after the call.
+    """`phased_train_step` over a mesh; it is donated the state: never touch that again.
 
     Args:
       teacher: weights on every device; an argument of the compiled step, not a constant.
     """
     replicated, split = shardings(mesh)
     compiled = jax.jit(
-        functools.partial(train_step, **static),
+        functools.partial(phased_train_step, **static),
         in_shardings=(replicated, split, replicated),
         out_shardings=replicated,
         donate_argnums=0,

@@ -52,8 +52,8 @@ def _open(workdir: AnyPath, config: Mapping[str, Any]) -> bool:
     config = json.loads(json.dumps(dict(config)))
     path = workdir / CONFIG
     if path.is_file():
-        found = _bound(json.loads(path.read_text())["config"])
-        if found != (wanted := _bound(config)):
+        found = bound(json.loads(path.read_text())["config"])
+        if found != (wanted := bound(config)):
             raise ValueError(
                 f"{workdir} is the run of another config; "
                 + difference(found, wanted, "its config.json", "this config")
@@ -97,7 +97,7 @@ def _lock(workdir: AnyPath, held: contextlib.ExitStack) -> None:
         ) from error
 
 
-def _bound(config: Mapping[str, Any]) -> dict[str, Any]:
+def bound(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config as {"section/key": value}, without the keys that are free."""
 
     def walk(prefix: str, value):

@@ -33,14 +33,21 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
         split_seed=0,  # of folds and draws
         grouped=True,  # no recording, patient or user on both sides of those
         fold=0,  # the one held out; 0: each in turn
+        validation_share=0.0,  # of what trains, to select on; 0: on what is evaluated
         crop_s=1.5,
         threads=4,
     )
     # The embedder's share of the learning rate; 0: frozen.
     c.optimizer.lr_fraction = 0.1 if variant == "pretrained" else 1.0
+    c.optimizer.layer_decay = 1.0  # from each of its stages to the one before
+    c.optimizer.unfreeze_fraction = 0.0  # of the run, before the next stage trains
+    c.optimizer.groups = (
+        ConfigDict()
+    )  # your own: {name: {"patterns", "lr_fraction", ...}}
     c.optimizer.weight_decay = 2e-4
     c.loss.name = "ce"
     c.train.update(epochs=350.0, log_every_steps=50)
+    c.eval.update(window_s=0.0, hop_s=0.0)  # of long clips; 0: whole
     c.eval.resamples = 1000  # of the bootstrap intervals at the end; 0: none
     c.checkpoint.metric = "accuracy"
     return c

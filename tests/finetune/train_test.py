@@ -4,8 +4,10 @@ import jax
 import numpy as np
 import pytest
 
+from aemjax import models
+from aemjax.data.prepared import PreparedSet
 from aemjax.report.table import finetuning_table
-from aemjax.train import checkpoint
+from aemjax.train import checkpoint, evaluate, sharding, writer
 from finetune.train import train
 from tests import jobs
 from tests.jobs import tiny_finetune
@@ -114,6 +116,9 @@ def test_a_checkpoint_of_eight_devices_fine_tunes_on_one(tmp_path, esc50, pretra
         ({"data.protocol": "kfolds"}, "unknown protocol 'kfolds'; known: "),
         ({"data.protocol": "lists"}, "'lists' with train '' and eval ''"),
         ({"data.fold": 7}, r"no fold 7; it has \[1, 2, 3, 4, 5\]"),
+        ({"data.validation_share": 2.0}, "validation_share is 2.0, expected between"),
+        ({"eval.window_s": 0.5}, "windows of 8000 samples every 0: expected to overl"),
+        ({"optimizer.layer_decay": 2.0}, "layer_decay is 2.0, expected 0 <"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, esc50, pretrained, change, message):
@@ -155,6 +160,69 @@ def test_a_drawn_division_with_focal_loss_and_as_many_classes_as_there_are(
     precision, recall = (summary[name]["mean"] for name in ("precision", "recall"))
     of_means = 2 * precision * recall / (precision + recall)
     assert summary["F1"]["of_means"] == pytest.approx(of_means)
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory, esc50):
+    """(config, folder, results): a fifth held out, averaged weights, windows, stages."""
+    folder = tmp_path_factory.mktemp("runs") / "validated"
+    config = tiny_finetune(esc50, "scratch")
+    config.data.validation_share = 0.2
+    config.eval.update(window_s=0.5, hop_s=0.25)
+    config.train.update(epochs=2.0, ema_decay=0.5)
+    config.optimizer.update(layer_decay=0.5, unfreeze_fraction=0.2)
+    return config, folder, train(config, folder)
+
+
+def test_what_selects_is_held_out_of_what_trains(validated):
+    _, folder, results = validated
+    assert results["selected_on"] == "20% of the clips to train on, held out"
+    (run,) = results["runs"]
+    assert run["train_clips"] + run["validation_clips"] == 80
+    assert run["eval_clips"] == 20
+    lines = writer.read(folder / "fold1_seed0")
+    evaluated = [line for line in lines if "eval/accuracy" in line]
+    assert {line["eval/clips"] for line in evaluated} == {run["validation_clips"]}
+    best = max(evaluated, key=lambda line: line["eval/accuracy"])
+    assert run["best"]["step"] == best["step"]
+    assert np.sum(run["best"]["confusion"]) == 20  # scored on the others
+
+
+def test_best_last_and_averaged_weights_are_scored(validated):
+    config, folder, results = validated
+    (run,) = results["runs"]
+    data = PreparedSet(config.data.path)
+    evaluator = evaluate.Evaluator(
+        models.create(**config.model),
+        sharding.data_mesh(),
+        batch_size=16,
+        window_s=0.5,
+        hop_s=0.25,
+    )
+    rows = np.flatnonzero(data.fold == 1)
+    with checkpoint.Checkpoints(folder / "fold1_seed0", read_only=True) as kept:
+        for which, item in (("best", "weights"), ("last", "weights"), ("ema", "ema")):
+            weights = kept.load_weights(run[which]["step"], item)
+            found = evaluate.score(data, *evaluator.logits(weights, data, rows))
+            assert found == pytest.approx(run[which]["metrics"])
+            calibrated = run[which]["calibrated"]
+            assert calibrated["log_loss_as_is"] == pytest.approx(found["log_loss"])
+            assert results["summary"][which]["accuracy"]["mean"] == found["accuracy"]
+
+
+def test_stages_unfreeze_one_after_the_other(validated):
+    _, folder, _ = validated
+    lines = writer.read(folder / "fold1_seed0")
+    rates = {
+        name: [line[f"train/lr/{name}"] for line in lines if "train/lr/head" in line]
+        for name in ("frontend", "backbone", "embedding", "head")
+    }
+    began = {name: sum(rate == 0 for rate in own) for name, own in rates.items()}
+    assert began["head"] == 0 < began["embedding"] <= began["backbone"]
+    assert began["backbone"] <= began["frontend"] < len(lines)
+    last = [own[-1] for own in rates.values()]
+    ratios = np.divide(last[:-1], last[1:])
+    np.testing.assert_allclose(ratios, [0.5, 0.5, 1.0], rtol=1e-5)
 
 
 def test_a_step_that_is_not_there_is_named(pretrained):

@@ -249,3 +249,52 @@ def test_no_clip_and_no_group_is_on_both_sides(set_of):
         splits.check_disjoint(data, first, np.append(second, first[:2]))
     with pytest.raises(ValueError, match="1 groups are both .*, the first: 'g0'"):
         splits.check_disjoint(data, first[:2], np.append(second, first[2:]))
+
+
+# Clips to select and calibrate on.
+
+
+def held_out(data, *, share=0.2, seed=0, grouped=True, number=1):
+    rows = np.arange(len(data))
+    division = splits.Division(number, rows[rows % 5 != 4], rows[rows % 5 == 4])
+    options = {"share": share, "seed": seed, "grouped": grouped}
+    return division, splits.hold_out(data, division, **options)
+
+
+def test_validation_is_a_part_of_what_trained_in_which_every_class_has_its_share(
+    grouped,
+):
+    before, after = held_out(grouped)
+    both = np.sort(np.concatenate([after.train, after.validation]))
+    np.testing.assert_array_equal(both, before.train)
+    np.testing.assert_array_equal(after.eval, before.eval)
+    assert not set(grouped.group[after.train]) & set(grouped.group[after.validation])
+    labels = grouped.labels_multi_hot(before.train).sum(axis=0)
+    found = grouped.labels_multi_hot(after.validation).sum(axis=0)
+    np.testing.assert_allclose(found / labels, 0.2, atol=0.06)
+
+
+def test_validation_is_a_function_of_the_seed_and_the_division(grouped):
+    first = held_out(grouped)[1].validation
+    np.testing.assert_array_equal(held_out(grouped)[1].validation, first)
+    for change in ({"seed": 1}, {"number": 2}):
+        other = held_out(grouped, **change)[1].validation
+        assert not np.array_equal(other, first)
+
+
+def test_validation_may_disregard_groups(grouped):
+    _, after = held_out(grouped, grouped=False, share=0.5)
+    assert set(grouped.group[after.train]) & set(grouped.group[after.validation])
+    assert len(after.validation) == 18
+
+
+@pytest.mark.parametrize("share", [-0.1, 0, 1, 1.5])
+def test_validation_of_no_share_or_all(grouped, share):
+    with pytest.raises(ValueError, match=f"validation_share is {share}, expected betw"):
+        held_out(grouped, share=share)
+
+
+def test_validation_needs_two_groups(set_of):
+    data = set_of([("a", "full", 0, "one")] * 10)
+    with pytest.raises(ValueError, match="all 8 clips to train on are of one group"):
+        held_out(data)

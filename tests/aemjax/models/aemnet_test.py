@@ -347,8 +347,8 @@ def test_own_blocks_by_import_path(own):
         (dict(dropout=float("nan")), "dropout is nan, expected 0 <= dropout < 1"),
         (
             dict(frozen=("backbone", "tail")),
-            r"unknown blocks in frozen: \['tail'\]; known: \('frontend', 'backbone', "
-            r"'embedding', 'head'\)",
+            r"unknown in frozen: \['tail'\]; known: \['frontend', 'backbone', "
+            r"'embedding', 'head', 'backbone/stage1', ",
         ),
         (dict(name=f"{OWN}:function"), r"own_blocks:function.*flax\.linen\.Module cla"),
         (dict(head=f"{OWN}:NOT_A_MODULE"), r"NOT_A_MODULE' is 3, expected a flax\.lin"),

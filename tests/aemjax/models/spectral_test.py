@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aemjax.models import BLOCKS, create, summarize
+from aemjax.models import create, summarize
 from aemjax.models.layers import BATCH_NORM_EPSILON
 from aemjax.models.spectral import MFCC, SPECTRAL_PRESETS, LogMel
-from aemjax.train import optimizer, sharding
+from aemjax.train import param_groups, sharding
 
 PRESETS = tuple(SPECTRAL_PRESETS)
 SMALL = ("log_mel40", "mfcc40")  # where only the class makes a difference
@@ -329,8 +329,9 @@ def test_parameters_are_those_of_the_batch_norm(preset):
     assert got == {"bn": {"bias": size, "scale": size}}
     got = jax.tree.map(jnp.shape, variables["batch_stats"]["frontend"])
     assert got == {"bn": {"mean": size, "var": size}}
-    groups = optimizer.embedder_groups(BLOCKS, 0.1)
-    labels = optimizer.group_labels(variables["params"], groups)
+    params = variables["params"]
+    groups = param_groups.of_fine_tuning(model, params, total_steps=9, lr_fraction=0.1)
+    labels = param_groups.labels(params, groups)
     assert labels["frontend"]["bn"] == {"bias": "embedder", "scale": "embedder"}
 
 

@@ -179,7 +179,7 @@ def test_a_teacher_is_an_argument_of_the_compiled_step(online):
         traces.append(logits.shape)
         return losses.binary_cross_entropy(logits, labels)
 
-    options = steps.OPTIONS | {"model": STUDENT, "loss_fn": label_loss}
+    options = steps.OPTIONS | {"phases": [(0, STUDENT)], "loss_fn": label_loss}
     step = jit_train_step(
         mesh,
         teacher=jax.device_put(weights_of(1), replicated),

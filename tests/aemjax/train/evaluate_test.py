@@ -1,12 +1,14 @@
+import functools
 import json
 
 import numpy as np
 import optax
 import pytest
+from scipy.special import expit, softmax
 
 from aemjax import cli, models
 from aemjax.data.prepared import PreparedSet
-from aemjax.train import evaluate, metrics, sharding
+from aemjax.train import checkpoint, evaluate, metrics, sharding
 from aemjax.train.intervals import bootstrap
 from aemjax.train.state import create_state
 
@@ -153,3 +155,43 @@ def test_averaged_weights_are_scored_beside_the_others(audioset):
         assert found[key] == pytest.approx(alone[0][key])
         assert found.pop(f"ema_{key}") == pytest.approx(alone[1][key])
     assert found == pytest.approx(alone[0])  # and nothing more: counts are the same
+
+
+# Windows.
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_probabilities_of_windows_are_averaged(multi_label):
+    rng = np.random.default_rng(0)
+    rows = np.array([7, 3, 7, 7, 3, 5])
+    logits = rng.normal(scale=3, size=(6, 4)).astype(np.float32)
+    to_p = expit if multi_label else functools.partial(softmax, axis=1)
+    found_rows, found = evaluate.average_windows(rows, logits, multi_label=multi_label)
+    assert found_rows.tolist() == [3, 5, 7]
+    for row, one in zip(found_rows, to_p(found), strict=True):
+        np.testing.assert_allclose(one, to_p(logits)[rows == row].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(to_p(found)[1], to_p(logits)[5], rtol=1e-5)
+
+
+def test_averages_keep_the_digits_of_what_is_almost_certain():
+    logits = np.array([[80.0, -80.0], [90.0, -90.0]], np.float32)
+    for multi_label in (False, True):
+        _, found = evaluate.average_windows(
+            np.zeros(2, int), logits, multi_label=multi_label
+        )
+        assert np.isfinite(found).all()
+        assert found[0, 0] - found[0, 1] > 150
+
+
+def test_an_evaluator_with_windows_scores_every_clip_once(pretrained, audioset):
+    weights, card, _ = checkpoint.load(str(pretrained))
+    data, rows = PreparedSet(audioset), np.arange(6)
+    model, mesh = models.create(**card.model), sharding.data_mesh()
+    options = {"batch_size": 8, "threads": 1}
+    whole = evaluate.Evaluator(model, mesh, **options)
+    cut = evaluate.Evaluator(model, mesh, **options, window_s=0.4, hop_s=0.25)
+    (_, one), (found_rows, other) = (
+        evaluator.logits(weights, data, rows) for evaluator in (whole, cut)
+    )
+    assert found_rows.tolist() == list(rows)
+    assert one.shape == other.shape and not np.allclose(one, other, atol=1e-3)

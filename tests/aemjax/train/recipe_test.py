@@ -6,8 +6,9 @@ import optax
 import pytest
 
 from aemjax.models import summarize
-from aemjax.train import optimizer, recipe, sharding
+from aemjax.train import recipe, sharding
 from aemjax.train.distill import Distillation
+from aemjax.train.param_groups import Group
 from tests.aemjax.train import steps
 
 OPTIONS = {
@@ -67,7 +68,8 @@ def test_what_does_not_fit_is_refused_at_once(changes, message):
 
 
 def test_rates_are_those_of_the_last_update():
-    plan = make(groups=optimizer.embedder_groups(["frontend", "head"], 0.5))
+    embedder = Group(("(frontend|backbone|embedding)/.*",), 0.5)
+    plan = make(groups={"embedder": embedder, "head": Group(("head/.*",))})
     rate = 0.1 * (1 + np.cos(np.pi * 4 / 20)) / 2  # the fifth update is that of step 4
     assert plan.rates(5) == pytest.approx({"lr/embedder": 0.5 * rate, "lr/head": rate})
 

@@ -42,7 +42,7 @@ def train(devices, *, count, model="tests.tiny:Backbone", dtype="float32", trace
 
     step = jit_train_step(
         mesh,
-        model=model,
+        phases=[(0, model)],
         tx=tx,
         augment=Augment(mixup_start_step=1),
         loss_fn=loss_fn,

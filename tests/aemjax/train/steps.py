@@ -62,7 +62,7 @@ def update_on(devices, state, batch, *, model=None, **options):
     """The same over a mesh."""
     mesh = sharding.data_mesh(jax.devices()[:devices])
     replicated, split = sharding.shardings(mesh)
-    options = OPTIONS | {"model": model or tiny()} | options
+    options = OPTIONS | {"phases": [(0, model or tiny())]} | options
     step = jit_train_step(mesh, **options)
     state = jax.device_put(state, replicated)
     return jax.device_get(step(state, sharding.global_batch(batch, split)))

@@ -1,0 +1,204 @@
+"""Which parameters train at which rate, and from when on."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from aemjax.models import AemNet, stages
+
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Parameters that train alike.
+
+    Attributes:
+      patterns: regular expressions that match whole parameter paths
+        ("backbone/.*").
+      lr_fraction: of the schedule's learning rate; 0 freezes.
+      start_step: updates before which they are frozen.
+      weight_decay: None: the optimiser's.
+    """
+
+    patterns: tuple[str, ...]
+    lr_fraction: int | float = 1.0
+    start_step: int = 0
+    weight_decay: int | float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("lr_fraction", "start_step", "weight_decay"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} of a group is {value}, expected 0 or more")
+
+    def frozen_at(self, step: int) -> bool:
+        return self.lr_fraction == 0 or step < self.start_step
+
+
+EVERYTHING = {"all": Group((".*",))}
+
+
+def labels(params: PyTree, groups: Mapping[str, Group]) -> PyTree:
+    """Names the group of every parameter; the first full match wins.
+
+    Raises:
+      ValueError: if a parameter matches no group, or a pattern no parameter.
+    """
+    used = set()
+
+    def label(path, _):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        for group, about in groups.items():
+            for pattern in about.patterns:
+                if re.fullmatch(pattern, name):
+                    used.add(pattern)
+                    return group
+        raise ValueError(f"no group matches {name!r}; groups: {dict(groups)}")
+
+    found = jax.tree_util.tree_map_with_path(label, params)
+    patterns = {pattern for about in groups.values() for pattern in about.patterns}
+    if unused := sorted(patterns - used):
+        raise ValueError(
+            f"patterns {unused} match no parameter; there are {_paths(params)}"
+        )
+    return found
+
+
+def of_fine_tuning(
+    model: AemNet,
+    params: PyTree,
+    *,
+    total_steps: int,
+    lr_fraction: int | float = 1.0,
+    layer_decay: int | float = 1.0,
+    unfreeze_fraction: int | float = 0.0,
+    groups: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Group]:
+    """Groups for fine-tuning: the embedder at a share of the head's rate.
+
+    Args:
+      params: the model's, or their shapes.
+      lr_fraction: that share (Galindo-Meza 2021, 6.4).
+      layer_decay: each stage of the embedder has the rate of the next one times this
+        (Howard & Ruder, ACL 2018, 3.2, with 1/2.6).
+      unfreeze_fraction: share of the run after which the next stage, from the head down,
+        begins to train (ibid., 3.3, an epoch for each); 0: all at once.
+      groups: {name: {"patterns", "lr_fraction", "start_fraction", "weight_decay"}} instead of
+        all that; what is left out is 1, 0 and the optimiser's.
+
+    Raises:
+      ValueError: on a value out of range, or `groups` beside layer_decay or
+        unfreeze_fraction.
+    """
+    if not 0 < layer_decay <= 1:
+        raise ValueError(f"layer_decay is {layer_decay}, expected 0 < layer_decay <= 1")
+    if not 0 <= unfreeze_fraction < 1:
+        raise ValueError(
+            f"unfreeze_fraction is {unfreeze_fraction}, expected "
+            "0 <= unfreeze_fraction < 1"
+        )
+    if groups:
+        if layer_decay != 1 or unfreeze_fraction:
+            raise ValueError(
+                "optimizer.groups names a rate for each group; leave layer_decay at 1 and "
+                "unfreeze_fraction at 0"
+            )
+        return {name: _own(name, dict(x), total_steps) for name, x in groups.items()}
+    paths = _paths(params)
+    found = {
+        name: pattern
+        for name, pattern in stages(model).items()
+        if any(re.fullmatch(pattern, path) for path in paths)
+    }
+    head = {"head": Group((found.pop("head"),))}
+    if layer_decay == 1 and not unfreeze_fraction:
+        return {"embedder": Group(tuple(found.values()), lr_fraction)} | head
+    rows = [
+        (name, pattern, below)
+        for below, (name, pattern) in enumerate([*found.items()][::-1])
+    ]
+    return {
+        name: Group(
+            (pattern,),
+            lr_fraction * layer_decay**below,
+            round((below + 1) * unfreeze_fraction * total_steps),
+        )
+        for name, pattern, below in reversed(rows)
+    } | head
+
+
+def _own(name: str, options: dict, total_steps: int) -> Group:
+    known = ("patterns", "lr_fraction", "start_fraction", "weight_decay")
+    if (unknown := set(options) - set(known)) or not options.get("patterns"):
+        raise ValueError(
+            f"optimizer.groups.{name} has {sorted(options)}, expected patterns and any "
+            f"of {list(known[1:])}"
+            + (f"; unknown: {sorted(unknown)}" if unknown else "")
+        )
+    start = options.pop("start_fraction", 0.0)
+    options["patterns"] = tuple(options["patterns"])
+    return Group(start_step=round(start * total_steps), **options)
+
+
+def frozen_stages(
+    model: AemNet, params: PyTree, groups: Mapping[str, Group], step: int
+) -> tuple[str, ...]:
+    """The stages of which nothing trains at a step: their statistics stay, too."""
+    group_of = labels(params, groups)
+    paths = zip(_paths(params), jax.tree.leaves(group_of), strict=True)
+    frozen = {path: groups[group].frozen_at(step) for path, group in paths}
+
+    def all_frozen(pattern: str) -> bool:
+        own = [state for path, state in frozen.items() if re.fullmatch(pattern, path)]
+        return bool(own) and all(own)
+
+    return tuple(name for name, pattern in stages(model).items() if all_frozen(pattern))
+
+
+def phases(
+    model: AemNet, params: PyTree, groups: Mapping[str, Group]
+) -> list[tuple[int, AemNet]]:
+    """(first step, the model as it is frozen from there on), in the order of time."""
+    starts = sorted({0, *(about.start_step for about in groups.values())})
+    return [
+        (start, model.clone(frozen=frozen_stages(model, params, groups, start)))
+        for start in starts
+    ]
+
+
+def table(
+    params: PyTree,
+    groups: Mapping[str, Group],
+    *,
+    learning_rate: int | float,
+    weight_decay: int | float,
+) -> str:
+    """A row per group: parameters, highest learning rate, weight decay, first step."""
+    sizes = dict.fromkeys(groups, 0)
+    group_of = jax.tree.leaves(labels(params, groups))
+    for leaf, group in zip(jax.tree.leaves(params), group_of, strict=True):
+        sizes[group] += leaf.size
+    lines = [
+        f"{'group':<20}{'parameters':>12}{'learning rate':>16}{'weight decay':>14}"
+        f"{'from step':>11}"
+    ]
+    for group, about in groups.items():
+        decay = weight_decay if about.weight_decay is None else about.weight_decay
+        rate = about.lr_fraction * learning_rate
+        lines.append(
+            f"{group:<20}{sizes[group]:>12,}"
+            + (f"{rate:>16.3g}{decay:>14.3g}" if rate else f"{'frozen':>16}{'':>14}")
+            + f"{about.start_step:>11}"
+        )
+    return "\n".join(lines)
+
+
+def _paths(params: PyTree) -> list[str]:
+    return [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, _ in jax.tree_util.tree_leaves_with_path(params)
+    ]
