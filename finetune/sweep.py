@@ -136,8 +136,9 @@ def parse_all(config: ConfigDict, params: Sequence[str]) -> tuple[Parameter, ...
         raise ValueError("no --param; name one as optimizer.lr_fraction=0.1:1.0:0.1")
     if len(set(fields)) < len(fields):
         raise ValueError(f"--param names a field twice: {', '.join(fields)}")
-    if "checkpoint.metric" in fields:
-        raise ValueError("checkpoint.metric is what trials are compared by; fix it")
+    for field in ("checkpoint.metric", "data.validation_share"):
+        if field in fields:
+            raise ValueError(f"{field} says what trials are compared by; fix it")
     return parameters
 
 
@@ -192,7 +193,7 @@ def _finish(queue: Trials, config: ConfigDict, select: str) -> dict:
     content = _write(queue, config, select)
     states = [trial["state"] for trial in content["trials"]]
     if states and set(states) == {"failed"}:
-        first = content["trials"][0]["error"].splitlines()[0]
+        first = content["trials"][0]["error"].partition("\n")[0]
         raise ValueError(
             f"all {len(states)} trials failed, the first with: {first}; mend that and "
             "take another --workdir"

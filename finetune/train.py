@@ -233,7 +233,8 @@ def _loss_options(config: ConfigDict, data: PreparedSet, division: Division) -> 
     """The options of `config.loss`, hashable; an empty alpha is filled in."""
     options = config.loss.to_dict()
     if options.get("alpha") == ():
-        labels = data.labels_multi_hot(division.eval)
+        known = division.eval if division.validation is None else division.validation
+        labels = data.labels_multi_hot(known)
         options["alpha"] = losses.alpha_from_shares(labels)
     return tuple(sorted(options.items()))
 
@@ -241,12 +242,13 @@ def _loss_options(config: ConfigDict, data: PreparedSet, division: Division) -> 
 def _pretrained(config: ConfigDict):
     """(weights to start from, their step); (None, None) for training from scratch."""
     if not config.init_from:
-        if config.optimizer.lr_fraction != 1:
-            raise ValueError(
-                f"optimizer.lr_fraction is {config.optimizer.lr_fraction}, but there is "
-                "no init_from: training from scratch needs lr_fraction 1; or name a "
-                "pretraining run with --config.init_from=WORKDIR"
-            )
+        for name, value in (("lr_fraction", 1), ("unfreeze_fraction", 0)):
+            if (found := config.optimizer[name]) != value:
+                raise ValueError(
+                    f"optimizer.{name} is {found}, but there is no init_from: training "
+                    f"from scratch needs {name} {value}; or name a pretraining run with "
+                    "--config.init_from=WORKDIR"
+                )
         return None, None
     weights, card, step = checkpoint.load(config.init_from)
     if card.sample_rate != SAMPLE_RATE:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
+import jax
 import optuna
 from absl import logging
 from ml_collections import ConfigDict
 from optuna.trial import TrialState
 
+from aemjax.train.loop import evaluations as evaluations_of
 from finetune.search_space import Value, with_values
 from finetune.summary import spread
 from finetune.trials import Trials
@@ -42,9 +44,9 @@ def run_trial(
     metric = config.checkpoint.metric
     shown = ", ".join(f"{field}={value}" for field, value in values.items())
     logging.info("trial %d: %s in %s", trial.number, shown, folder)
-    every = config.eval.every_epochs
     # `train` refuses an interval that is not positive.
-    evaluations = max(1, round(config.train.epochs / every)) if every > 0 else 1
+    every = max(config.eval.every_epochs, 0) or config.train.epochs
+    evaluations = evaluations_of(config.train.epochs, every)
     queue.study.pruner = _pruner(prune_after, evaluations)
     reported = queue.reported(trial)
 
@@ -54,7 +56,8 @@ def run_trial(
         if metric in metrics and at not in reported:
             trial.report(metrics[metric], at)
             reported.add(at)
-            if trial.should_prune():
+            # At its last evaluation a division has trained whole.
+            if evaluation < evaluations and trial.should_prune():
                 raise optuna.TrialPruned
 
     try:
@@ -62,7 +65,7 @@ def run_trial(
     except optuna.TrialPruned:
         logging.info("trial %d is stopped: below the median", trial.number)
         queue.study.tell(trial, state=TrialState.PRUNED)
-    except ValueError as error:
+    except (ValueError, jax.errors.JaxRuntimeError) as error:  # the latter: memory
         logging.warning("trial %d failed: %s", trial.number, error)
         trial.set_user_attr("error", str(error))
         queue.study.tell(trial, state=TrialState.FAIL)

@@ -241,9 +241,14 @@ def check_before_training(data: PreparedSet, divisions: Sequence[Division]) -> N
       ValueError: on an empty side, a class to evaluate without a clip to train on,
         levels that audio cannot have, or records that are not what the index says.
     """
-    sides = divisions[0].train, divisions[0].eval
+    first = divisions[0]
+    sides = [
+        side for side in (first.train, first.validation, first.eval) if side is not None
+    ]
     rows = np.concatenate(sides)
-    sampled = np.concatenate([findings.spread(side, SAMPLED // 2) for side in sides])
+    sampled = np.concatenate(
+        [findings.spread(side, SAMPLED // len(sides)) for side in sides]
+    )
     used = [s for s in data.manifest["splits"] if (data.split == s)[rows].any()]
     found = [
         *findings.about_counts(data, used),
@@ -254,6 +259,11 @@ def check_before_training(data: PreparedSet, divisions: Sequence[Division]) -> N
         where = f"division {division.number}: " if len(divisions) > 1 else ""
         for about in (findings.about_division, findings.about_copies_across):
             found += _prefixed(where, about(data, division.train, division.eval))
+        if division.validation is not None:
+            found += _prefixed(
+                f"{where}clips for validation: ",
+                findings.about_copies_across(data, division.train, division.validation),
+            )
     for finding in found:
         if finding.level == "warning":
             logging.getLogger(__name__).warning("%s: %s", data.path, finding.text)

@@ -21,6 +21,7 @@ from aemjax.data.prepared import PreparedSet
 Batch = dict[str, np.ndarray]
 
 MAX_DAMAGED = 100
+FRAME_SAMPLES = 160
 
 
 @runtime_checkable
@@ -223,17 +224,20 @@ def windows(
     """(row, start, samples) "n 3" of each row's windows; the last one ends with the clip.
 
     Raises:
-      ValueError: if they do not overlap or touch.
+      ValueError: if they do not overlap or touch, or are shorter than a frame.
     """
-    if window_samples and not 0 < hop_samples <= window_samples:
+    whole = window_samples == hop_samples == 0
+    if not whole and not (
+        window_samples >= FRAME_SAMPLES and 0 < hop_samples <= window_samples
+    ):
         raise ValueError(
-            f"windows of {window_samples} samples every {hop_samples}: expected to "
-            "overlap or touch"
+            f"windows of {window_samples} samples every {hop_samples}: expected a frame, "
+            f"{FRAME_SAMPLES} samples, or more, and to overlap or touch"
         )
     pieces = []
     for row in rows:
         n_samples = int(data.n_samples[row])
-        if not window_samples or n_samples <= window_samples:
+        if whole or n_samples <= window_samples:
             pieces.append((row, 0, n_samples))
             continue
         last = n_samples - window_samples

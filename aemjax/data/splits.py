@@ -127,7 +127,7 @@ def hold_out(
 ) -> Division:
     """The division with a share of its training clips set aside for validation.
 
-    Drawn with no group on both sides, and about that share of every class.
+    Drawn with about that share of every class and, if grouped, no group on both sides.
 
     Args:
       grouped: False disregards groups.
@@ -138,8 +138,8 @@ def hold_out(
     if not 0 < share < 1:
         raise ValueError(f"validation_share is {share}, expected between 0 and 1")
     rows = division.train[np.argsort(data.id[division.train])]
-    names = np.where(data.group[rows] == "", data.id[rows], data.group[rows])
-    groups = np.unique(names if grouped else data.id[rows], return_inverse=True)[1]
+    names = group_names(data, rows) if grouped else data.id[rows]
+    groups = np.unique(names, return_inverse=True)[1]
     if groups.max() < 1:
         raise ValueError(
             f"{data.path}: all {len(rows)} clips to train on are of one group; set "
@@ -149,8 +149,12 @@ def hold_out(
     drawn = np.isin(
         groups, _draw_groups(rng, groups, _first_classes(data)[rows], share)
     )
+    train = np.sort(rows[~drawn])
     return dataclasses.replace(
-        division, train=np.sort(rows[~drawn]), validation=np.sort(rows[drawn])
+        division,
+        train=train,
+        validation=np.sort(rows[drawn]),
+        shared_groups=_shared(data.group, train, division.eval),
     )
 
 
@@ -279,9 +283,13 @@ def _draw_groups(
     return min((candidate() for _ in range(CANDIDATES)), key=deviation)
 
 
+def group_names(data: PreparedSet, rows: np.ndarray) -> np.ndarray:
+    """Of each row its group; a clip without one is a group of its own."""
+    return np.where(data.group[rows] == "", data.id[rows], data.group[rows])
+
+
 def _groups(data: PreparedSet, at_least: int) -> np.ndarray:
-    # A clip without a group is a group of its own.
-    groups = np.where(data.group == "", data.id, data.group)
+    groups = group_names(data, np.arange(len(data)))
     if (count := len(np.unique(groups))) < at_least:
         raise ValueError(
             f"{data.path} has {count} groups, too few for {at_least} folds with none on "

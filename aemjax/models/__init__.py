@@ -1,7 +1,7 @@
 """Models: built by `create`, counted by `summarize`."""
 
 from aemjax.models.aemnet import BLOCKS, EMBEDDING_DIM, AemNet, create
-from aemjax.models.stages import stages, stop_frozen
+from aemjax.models.stages import frozen_patterns, stages, stop_frozen
 from aemjax.models.summary import Summary, summarize
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "AemNet",
     "Summary",
     "create",
+    "frozen_patterns",
     "stages",
     "stop_frozen",
     "summarize",

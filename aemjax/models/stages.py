@@ -36,13 +36,9 @@ def stop_frozen(model: AemNet, params: PyTree) -> PyTree:
     Nothing is then computed backwards through stages that lie before the first one that
     trains.
     """
-    if not model.frozen:
+    patterns = frozen_patterns(model)
+    if not patterns:
         return params
-    patterns = [
-        pattern
-        for name, pattern in stages(model).items()
-        if name in model.frozen or name.partition("/")[0] in model.frozen
-    ]
 
     def stop(path, x):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -50,3 +46,12 @@ def stop_frozen(model: AemNet, params: PyTree) -> PyTree:
         return jax.lax.stop_gradient(x) if frozen else x
 
     return jax.tree_util.tree_map_with_path(stop, params)
+
+
+def frozen_patterns(model: AemNet) -> list[str]:
+    """Those of the stages in `model.frozen`, where "backbone" stands for all of its own."""
+    return [
+        pattern
+        for name, pattern in stages(model).items()
+        if name in model.frozen or name.partition("/")[0] in model.frozen
+    ]

@@ -72,6 +72,16 @@ class Run:
         return self.config["checkpoint"]["metric"].startswith(AVERAGED)
 
     @property
+    def by_stage(self) -> str:
+        """What its learning rates have beside the embedder's share; "" for nothing."""
+        optimizer = self.config["optimizer"]
+        if optimizer.get("groups"):
+            return f"own groups {', '.join(optimizer['groups'])}"
+        options = {"layer_decay": 1, "unfreeze_fraction": 0}
+        changed = {k: optimizer.get(k, v) for k, v in options.items()}
+        return ", ".join(f"{k} {v:g}" for k, v in changed.items() if v != options[k])
+
+    @property
     def split(self) -> str:
         """What was trained and evaluated on, in words."""
         data = self.config["data"]
@@ -211,6 +221,7 @@ class Run:
             # A run of one fold, with another head, or of a part of its set (or a small
             # twin of it) repeats nothing published.
             "whole": not self.config["data"].get("fold", 0)
+            and not self.by_stage
             and model.get("head") in (None, DEFAULT_HEADS.get(model["name"]))
             and self._of_whole_set(),
         }

@@ -118,7 +118,8 @@ def lr_share(run: Run) -> str:
     if not run.results.get("init_from"):
         return ""
     share = run.results["lr_fraction"]
-    return "frozen" if share == 0 else f"{share:.4g}"
+    shown = "frozen" if share == 0 else f"{share:.4g}"
+    return f"{shown}, {run.by_stage}" if run.by_stage else shown
 
 
 def span(run: Run, key: str) -> str:

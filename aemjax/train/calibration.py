@@ -101,7 +101,8 @@ def calibrate(
 
     Returns:
       "temperature", and "log_loss" and "ECE" before (with "_as_is" behind) and after; with
-      `positive`, "threshold" and the "positive_F1" that it gives.
+      `positive`, "threshold", of a probability after the temperature, and the
+      "positive_F1" that it gives.
     """
     kind = {"multi_label": multi_label}
     temperature = fit_temperature(known, known_labels, **kind)
@@ -114,7 +115,11 @@ def calibrate(
         "ECE": expected_calibration_error(cooled, labels, **kind),
     }
     if positive is not None:
-        scores, called = (softmax(x, axis=1)[:, positive] for x in (known, logits))
+        # In float32 the middle of two neighbours would be one of them.
+        scores, called = (
+            softmax(x.astype(np.float64) / temperature, axis=1)[:, positive]
+            for x in (known, logits)
+        )
         threshold = fit_threshold(scores, known_labels[:, positive] > 0)
         result |= {
             "threshold": threshold,

@@ -94,7 +94,8 @@ class Checkpoints:
         if metrics is not None and self._metric not in metrics:
             raise ValueError(
                 f"checkpoint.metric is {self._metric!r}, which the clips evaluated on "
-                f"leave undefined; defined are {sorted(metrics)}"
+                "(those of data.validation_share, if any) leave undefined; defined are "
+                f"{sorted(metrics)}"
             )
         items = {
             "weights": ocp.args.StandardSave(state.weights),

@@ -13,7 +13,7 @@ from scipy.special import log_expit, log_softmax
 from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data import pipeline
 from aemjax.data.prepared import PreparedSet
-from aemjax.data.splits import by_split
+from aemjax.data.splits import by_split, group_names
 from aemjax.models import AemNet, create
 from aemjax.train import metrics
 from aemjax.train.checkpoint import load
@@ -200,11 +200,7 @@ def intervals(
         found = _score(data, labels[drawn], devices[drawn], logits[drawn])
         return {k: v for k, v in found.items() if k not in metrics.COUNTS}
 
-    return bootstrap(statistic, _groups(data, rows), resamples=resamples, seed=seed)
-
-
-def _groups(data: PreparedSet, rows: np.ndarray) -> np.ndarray:
-    return np.where(data.group[rows] == "", data.id[rows], data.group[rows])
+    return bootstrap(statistic, group_names(data, rows), resamples=resamples, seed=seed)
 
 
 def evaluate_checkpoint(
@@ -254,6 +250,6 @@ def evaluate_checkpoint(
         result |= {
             "intervals": intervals(data, rows, logits, resamples=resamples),
             "resamples": resamples,
-            "resampled_groups": len(np.unique(_groups(data, rows))),
+            "resampled_groups": len(np.unique(group_names(data, rows))),
         }
     return result

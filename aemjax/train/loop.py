@@ -77,8 +77,9 @@ def fit(
       The state after the last step.
 
     Raises:
-      ValueError: if the loss is not finite, or data cannot be read; the last checkpoint
-        is untouched.
+      ValueError: if the loss is not finite, or a record cannot be read; the last
+        checkpoint is untouched.
+      OSError: if the set cannot be read; likewise.
       Preempted: after SIGTERM, when the state is saved.
     """
     replicated, split = shardings(mesh)
@@ -155,8 +156,12 @@ def eval_interval(total_steps: int, epochs: float, every_epochs: float) -> int:
     """
     if every_epochs <= 0:
         raise ValueError(f"eval.every_epochs is {every_epochs}, expected more than 0")
-    evaluations = max(1, round(epochs / every_epochs))
-    return max(1, math.ceil(total_steps / evaluations))
+    return max(1, math.ceil(total_steps / evaluations(epochs, every_epochs)))
+
+
+def evaluations(epochs: float, every_epochs: float) -> int:
+    """How many there are in a run."""
+    return max(1, round(epochs / every_epochs))
 
 
 def _prefixed(split: str, values: Mapping[str, int | float]) -> dict[str, int | float]:
@@ -167,7 +172,8 @@ def _next(source: Iterator[Mapping], step: int) -> Mapping:
     try:
         return next(source)
     except (ValueError, OSError) as error:
-        raise ValueError(
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(
             f"reading the batch of step {step} failed: {error}. The last checkpoint is "
             "intact; mend the data, then start the same command again"
         ) from error

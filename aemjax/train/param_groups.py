@@ -55,15 +55,16 @@ def labels(params: PyTree, groups: Mapping[str, Group]) -> PyTree:
         for group, about in groups.items():
             for pattern in about.patterns:
                 if re.fullmatch(pattern, name):
-                    used.add(pattern)
+                    used.add((group, pattern))
                     return group
         raise ValueError(f"no group matches {name!r}; groups: {dict(groups)}")
 
     found = jax.tree_util.tree_map_with_path(label, params)
-    patterns = {pattern for about in groups.values() for pattern in about.patterns}
-    if unused := sorted(patterns - used):
+    given = {(group, x) for group, about in groups.items() for x in about.patterns}
+    if unused := sorted(pattern for _, pattern in given - used):
         raise ValueError(
-            f"patterns {unused} match no parameter; there are {_paths(params)}"
+            f"patterns {unused} match no parameter, or none that an earlier group has "
+            f"not; there are {_paths(params)}"
         )
     return found
 
@@ -83,16 +84,17 @@ def of_fine_tuning(
     Args:
       params: the model's, or their shapes.
       lr_fraction: that share (Galindo-Meza 2021, 6.4).
-      layer_decay: each stage of the embedder has the rate of the next one times this
-        (Howard & Ruder, ACL 2018, 3.2, with 1/2.6).
+      layer_decay: the embedder's last stage has `lr_fraction`, each one before it the rate
+        of the next times this (Howard & Ruder, ACL 2018, 3.2, with 1/2.6).
       unfreeze_fraction: share of the run after which the next stage, from the head down,
-        begins to train (ibid., 3.3, an epoch for each); 0: all at once.
+        begins to train (ibid., 3.3, an epoch for each); 0: all at once. Each beginning
+        costs a compiled step more.
       groups: {name: {"patterns", "lr_fraction", "start_fraction", "weight_decay"}} instead of
         all that; what is left out is 1, 0 and the optimiser's.
 
     Raises:
-      ValueError: on a value out of range, or `groups` beside layer_decay or
-        unfreeze_fraction.
+      ValueError: on a value out of range, `groups` beside the others, or a group that
+        would not begin before the run ends.
     """
     if not 0 < layer_decay <= 1:
         raise ValueError(f"layer_decay is {layer_decay}, expected 0 < layer_decay <= 1")
@@ -102,12 +104,15 @@ def of_fine_tuning(
             "0 <= unfreeze_fraction < 1"
         )
     if groups:
-        if layer_decay != 1 or unfreeze_fraction:
+        if (lr_fraction, layer_decay, unfreeze_fraction) != (1, 1, 0):
             raise ValueError(
-                "optimizer.groups names a rate for each group; leave layer_decay at 1 and "
-                "unfreeze_fraction at 0"
+                "optimizer.groups names a rate for each group; set lr_fraction and "
+                "layer_decay to 1, unfreeze_fraction to 0"
             )
-        return {name: _own(name, dict(x), total_steps) for name, x in groups.items()}
+        return _checked(
+            {name: _own(name, dict(x), total_steps) for name, x in groups.items()},
+            total_steps,
+        )
     paths = _paths(params)
     found = {
         name: pattern
@@ -117,18 +122,26 @@ def of_fine_tuning(
     head = {"head": Group((found.pop("head"),))}
     if layer_decay == 1 and not unfreeze_fraction:
         return {"embedder": Group(tuple(found.values()), lr_fraction)} | head
-    rows = [
-        (name, pattern, below)
-        for below, (name, pattern) in enumerate([*found.items()][::-1])
-    ]
-    return {
+    last = len(found) - 1
+    embedder = {
         name: Group(
             (pattern,),
-            lr_fraction * layer_decay**below,
-            round((below + 1) * unfreeze_fraction * total_steps),
+            lr_fraction * layer_decay ** (last - place),
+            round((last - place + 1) * unfreeze_fraction * total_steps),
         )
-        for name, pattern, below in reversed(rows)
-    } | head
+        for place, (name, pattern) in enumerate(found.items())
+    }
+    return _checked(embedder | head, total_steps)
+
+
+def _checked(groups: dict[str, Group], total_steps: int) -> dict[str, Group]:
+    for name, group in groups.items():
+        if group.lr_fraction and group.start_step >= total_steps:
+            raise ValueError(
+                f"{name} would begin to train at step {group.start_step} of "
+                f"{total_steps}; lower unfreeze_fraction or its start_fraction"
+            )
+    return groups
 
 
 def _own(name: str, options: dict, total_steps: int) -> Group:
@@ -140,8 +153,20 @@ def _own(name: str, options: dict, total_steps: int) -> Group:
             + (f"; unknown: {sorted(unknown)}" if unknown else "")
         )
     start = options.pop("start_fraction", 0.0)
-    options["patterns"] = tuple(options["patterns"])
-    return Group(start_step=round(start * total_steps), **options)
+    if not 0 <= start < 1:
+        raise ValueError(
+            f"optimizer.groups.{name}.start_fraction is {start}, expected 0 to 1"
+        )
+    if isinstance(patterns := options.pop("patterns"), str):
+        patterns = (patterns,)
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f"optimizer.groups.{name}: {pattern!r} is no regular expression: {error}"
+            ) from error
+    return Group(tuple(patterns), start_step=round(start * total_steps), **options)
 
 
 def frozen_stages(
@@ -164,10 +189,13 @@ def phases(
 ) -> list[tuple[int, AemNet]]:
     """(first step, the model as it is frozen from there on), in the order of time."""
     starts = sorted({0, *(about.start_step for about in groups.values())})
-    return [
-        (start, model.clone(frozen=frozen_stages(model, params, groups, start)))
-        for start in starts
-    ]
+    found = []
+    for start in starts:
+        frozen = {*model.frozen, *frozen_stages(model, params, groups, start)}
+        phase = model.clone(frozen=tuple(sorted(frozen)))
+        if not found or phase.frozen != found[-1][1].frozen:
+            found.append((start, phase))
+    return found
 
 
 def table(
@@ -177,13 +205,13 @@ def table(
     learning_rate: int | float,
     weight_decay: int | float,
 ) -> str:
-    """A row per group: parameters, highest learning rate, weight decay, first step."""
+    """A row per group: parameters, its share of the peak rate, decay, first step."""
     sizes = dict.fromkeys(groups, 0)
     group_of = jax.tree.leaves(labels(params, groups))
     for leaf, group in zip(jax.tree.leaves(params), group_of, strict=True):
         sizes[group] += leaf.size
     lines = [
-        f"{'group':<20}{'parameters':>12}{'learning rate':>16}{'weight decay':>14}"
+        f"{'group':<20}{'parameters':>12}{'peak rate':>16}{'weight decay':>14}"
         f"{'from step':>11}"
     ]
     for group, about in groups.items():

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from aemjax.audio.augment import Augment
-from aemjax.models import AemNet, stages, summarize
+from aemjax.models import AemNet, frozen_patterns, summarize
 from aemjax.train import losses, optimizer, param_groups
 from aemjax.train.distill import Distillation
 from aemjax.train.remat import POLICIES
@@ -140,7 +140,7 @@ def create(
 
 def training_flops(model: AemNet, *, n_samples: int) -> int:
     """Operations of a forward pass and, of what is not frozen, of its gradient."""
-    frozen = [x for name, x in stages(model).items() if name in model.frozen]
+    frozen = frozen_patterns(model)
 
     def of(block: str) -> int:
         stays = any(re.fullmatch(pattern, f"{block}/") for pattern in frozen)

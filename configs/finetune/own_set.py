@@ -31,7 +31,7 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
         protocol="kfold",  # official, kfold, draws, or lists: data.train and data.eval
         folds=5,  # of kfold, and how many draws
         split_seed=0,  # of folds and draws
-        grouped=True,  # no recording, patient or user on both sides of those
+        grouped=True,  # no recording, patient or user on both sides of what is drawn
         fold=0,  # the one held out; 0: each in turn
         validation_share=0.0,  # of what trains, to select on; 0: on what is evaluated
         crop_s=1.5,
@@ -39,7 +39,7 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
     )
     # The embedder's share of the learning rate; 0: frozen.
     c.optimizer.lr_fraction = 0.1 if variant == "pretrained" else 1.0
-    c.optimizer.layer_decay = 1.0  # from each of its stages to the one before
+    c.optimizer.layer_decay = 1.0  # from each of its stages to the one before it
     c.optimizer.unfreeze_fraction = 0.0  # of the run, before the next stage trains
     c.optimizer.groups = (
         ConfigDict()

@@ -117,7 +117,9 @@ def test_a_checkpoint_of_eight_devices_fine_tunes_on_one(tmp_path, esc50, pretra
         ({"data.protocol": "lists"}, "'lists' with train '' and eval ''"),
         ({"data.fold": 7}, r"no fold 7; it has \[1, 2, 3, 4, 5\]"),
         ({"data.validation_share": 2.0}, "validation_share is 2.0, expected between"),
-        ({"eval.window_s": 0.5}, "windows of 8000 samples every 0: expected to overl"),
+        ({"optimizer.unfreeze_fraction": 0.4}, "frontend would begin to train at step"),
+        ({"eval.hop_s": 0.5}, "windows of 0 samples every 8000: expected a frame"),
+        ({"eval.window_s": 0.5}, "windows of 8000 samples every 0: expected a frame"),
         ({"optimizer.layer_decay": 2.0}, "layer_decay is 2.0, expected 0 <"),
     ],
 )
@@ -128,6 +130,18 @@ def test_what_does_not_fit_is_refused(tmp_path, esc50, pretrained, change, messa
     with pytest.raises(ValueError, match=message):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "name, value", [("lr_fraction", 0.5), ("unfreeze_fraction", 0.1)]
+)
+def test_nothing_of_a_random_start_is_frozen_or_slow(tmp_path, esc50, name, value):
+    config = tiny_finetune(esc50, "scratch")
+    config.optimizer[name] = value
+    with pytest.raises(
+        ValueError, match=f"optimizer.{name} is {value}, but there is no"
+    ):
+        train(config, tmp_path / "run")
 
 
 def test_alpha_must_be_one_number_for_each_class(tmp_path, esc50):
@@ -163,14 +177,15 @@ def test_a_drawn_division_with_focal_loss_and_as_many_classes_as_there_are(
 
 
 @pytest.fixture(scope="module")
-def validated(tmp_path_factory, esc50):
+def validated(tmp_path_factory, esc50, pretrained):
     """(config, folder, results): a fifth held out, averaged weights, windows, stages."""
     folder = tmp_path_factory.mktemp("runs") / "validated"
-    config = tiny_finetune(esc50, "scratch")
+    config = tiny_finetune(esc50, "pretrained")
+    config.init_from = str(pretrained)
     config.data.validation_share = 0.2
     config.eval.update(window_s=0.5, hop_s=0.25)
     config.train.update(epochs=2.0, ema_decay=0.5)
-    config.optimizer.update(layer_decay=0.5, unfreeze_fraction=0.2)
+    config.optimizer.update(lr_fraction=1.0, layer_decay=0.5, unfreeze_fraction=0.2)
     return config, folder, train(config, folder)
 
 
@@ -183,8 +198,9 @@ def test_what_selects_is_held_out_of_what_trains(validated):
     lines = writer.read(folder / "fold1_seed0")
     evaluated = [line for line in lines if "eval/accuracy" in line]
     assert {line["eval/clips"] for line in evaluated} == {run["validation_clips"]}
-    best = max(evaluated, key=lambda line: line["eval/accuracy"])
-    assert run["best"]["step"] == best["step"]
+    by_step = {line["step"]: line["eval/accuracy"] for line in evaluated}
+    assert by_step[run["best"]["step"]] == max(by_step.values())
+    assert run["best"]["validation"] == pytest.approx(max(by_step.values()))
     assert np.sum(run["best"]["confusion"]) == 20  # scored on the others
 
 

@@ -27,7 +27,9 @@ def test_every_parameter_needs_a_group_and_every_pattern_a_parameter(resnet):
     _, params = resnet
     with pytest.raises(ValueError, match="no group matches 'backbone/block1/bn1/bias'"):
         param_groups.labels(params, {"head": Group(("head/.*",))})
-    with pytest.raises(ValueError, match=r"\['tail/.\*'\] match no parameter; there"):
+    with pytest.raises(ValueError, match=r"\['.\*'\] match no parameter, or none"):
+        param_groups.labels(params, {"a": Group((".*",)), "b": Group((".*",))})
+    with pytest.raises(ValueError, match=r"\['tail/.\*'\] match no parameter, or"):
         param_groups.labels(params, {"a": Group((".*",)), "b": Group(("tail/.*",))})
 
 
@@ -102,17 +104,46 @@ def test_groups_of_ones_own(resnet):
         ({"layer_decay": 0}, "layer_decay is 0, expected 0 < layer_decay <= 1"),
         ({"unfreeze_fraction": 1.0}, "unfreeze_fraction is 1.0, expected 0 <="),
         ({"lr_fraction": -1.0}, "lr_fraction of a group is -1.0, expected 0 or more"),
+        (
+            {"unfreeze_fraction": 0.15},
+            "frontend would begin to train at step 9 of 9; lower",
+        ),
+        (
+            {"groups": {"a": {"patterns": ("(",)}}},
+            r"a: '\(' is no regular expression: ",
+        ),
+        (
+            {"groups": {"a": {"patterns": (".*",), "start_fraction": 1.5}}},
+            "optimizer.groups.a.start_fraction is 1.5, expected 0 to 1",
+        ),
         ({"groups": {"a": {"lr_fraction": 1}}}, "optimizer.groups.a has .*patterns"),
         ({"groups": {"a": {"patterns": (".*",), "lr": 1}}}, r"unknown: \['lr'\]"),
         (
             {"groups": {"a": {"patterns": (".*",)}}, "layer_decay": 0.5},
-            "leave layer_dec",
+            "set lr_fraction",
         ),
     ],
 )
 def test_what_does_not_fit_is_refused(resnet, options, message):
     with pytest.raises(ValueError, match=message):
         param_groups.of_fine_tuning(*resnet, total_steps=9, **options)
+
+
+def test_a_pattern_may_stand_alone_and_phases_that_are_alike_are_one(resnet):
+    model, params = resnet
+    own = {
+        "head": {"patterns": "head/.*"},
+        "late": {
+            "patterns": ["frontend/.*"],
+            "start_fraction": 0.5,
+            "lr_fraction": 0.0,
+        },
+        "rest": {"patterns": [".*"]},
+    }
+    groups = param_groups.of_fine_tuning(model, params, total_steps=8, groups=own)
+    assert groups["head"].patterns == ("head/.*",)
+    ((start, phase),) = param_groups.phases(model, params, groups)
+    assert (start, phase.frozen) == (0, ("frontend",))
 
 
 def test_the_table_has_a_row_for_each_group(resnet):
