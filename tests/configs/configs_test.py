@@ -16,7 +16,8 @@ import pretrain.train
 from aemjax import models
 from aemjax.data.prepare import prepare
 from aemjax.data.synthetic import synthesize
-from aemjax.train import optimizer, recipe, sharding
+from aemjax.train import param_groups, recipe, sharding
+from finetune.train import GROUP_OPTIONS
 from tests.jobs import ROOT
 
 
@@ -55,6 +56,14 @@ def different(*ignored):
         key = json.dumps([experiment[0], config], sort_keys=True)
         found.setdefault(key, experiment)
     return list(found.values())
+
+
+def slow_but_the_first_of_each_file(experiments):
+    seen = set()
+    for job, name, variant in experiments:
+        marks = [pytest.mark.slow] if (job, name) in seen else []
+        seen.add((job, name))
+        yield pytest.param(job, name, variant, marks=marks)
 
 
 # Small twins, by the dataset that an experiment is for.
@@ -109,9 +118,9 @@ def test_traces_at_full_size(job, name, variant):
     model = models.create(**config.model)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 1600))))
     options = config.optimizer.to_dict()
-    groups = optimizer.embedder_groups(
-        sorted(shapes["params"]), options.pop("lr_fraction", 1.0)
-    )
+    own = {key: options.pop(key) for key in GROUP_OPTIONS if key in options}
+    params = shapes["params"]
+    groups = param_groups.of_fine_tuning(model, params, total_steps=100, **own)
     plan = recipe.create(
         model,
         sharding.data_mesh(),
@@ -149,7 +158,9 @@ def test_traces_at_full_size(job, name, variant):
 # The tiny model takes the place of whatever model it is.
 @pytest.mark.parametrize(
     ("job", "name", "variant"),
-    different("model.name", "model.frontend", "model.width", "model.dropout"),
+    slow_but_the_first_of_each_file(
+        different("model.name", "model.frontend", "model.width", "model.dropout")
+    ),
 )
 def test_runs_on_a_tiny_model(
     job, name, variant, tmp_path, audioset, esc50, prepared, pretrained

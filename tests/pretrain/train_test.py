@@ -143,7 +143,7 @@ def test_a_record_that_cannot_be_read_stops_the_run(tmp_path, audioset, monkeypa
     train(config, tmp_path / "run")
     whole = checkpoint.load(f"{tmp_path}/run@last")[0]
     monkeypatch.setattr(PreparedSet, "read_into", fail)
-    with pytest.raises(ValueError, match="batch of step 0 failed: .*Input/output"):
+    with pytest.raises(OSError, match="batch of step 0 failed: .*Input/output"):
         train(config, tmp_path / "other")
     with checkpoint.Checkpoints(tmp_path / "other", read_only=True) as kept:
         assert kept.steps == [0]

@@ -110,6 +110,7 @@ def test_batches_that_the_devices_cannot_share_are_refused():
         sharding.check_batch_size(24, mesh, paired=True)
 
 
+@pytest.mark.slow
 def test_the_first_float32_loss_of_a_published_network_is_the_same():
     (_, a), (_, b) = (train(n, count=1, model="aemnet_dw") for n in (1, 8))
     np.testing.assert_allclose(a, b, rtol=1e-5)
@@ -123,7 +124,7 @@ def test_the_gradient_norm_is_that_of_what_trains():
         for block, gradient in steps.gradient(after).items()
     }
     assert scalars["grad_norm"] == pytest.approx(found["head"], rel=1e-5)
-    assert found["frontend"] > 0
+    assert found["frontend"] == found["backbone"] == 0
 
 
 # Microbatches.
