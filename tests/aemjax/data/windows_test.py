@@ -1,0 +1,54 @@
+"""Clips that are scored in windows."""
+
+import numpy as np
+import pytest
+
+from aemjax.data.pipeline import eval_batches, windows
+
+ROWS = np.arange(0, 24, 5)
+
+
+def test_windows_overlap_and_the_last_one_ends_with_the_clip(ramps):
+    row = int(np.argmax(ramps.n_samples))
+    n_samples = int(ramps.n_samples[row])
+    window, hop = n_samples // 2, n_samples // 5
+    rows = np.array([row])
+    found = windows(ramps, rows, window_samples=window, hop_samples=hop)
+    starts = found[:, 1].tolist()
+    assert starts == [0, hop, 2 * hop, n_samples - window]
+    assert set(found[:, 0]) == {row} and set(found[:, 2]) == {window}
+    (whole,) = windows(ramps, rows, window_samples=0, hop_samples=0)
+    assert whole.tolist() == [row, 0, n_samples]
+    longer = {"window_samples": n_samples, "hop_samples": hop}
+    assert windows(ramps, rows, **longer).tolist() == [whole.tolist()]
+
+
+def test_windows_are_read_from_where_they_begin(ramps):
+    window = int(ramps.n_samples[ROWS].min()) // 2
+    options = {"window_samples": window, "hop_samples": window // 2}
+    expected = {
+        (row, tuple(ramps.read_audio(row)[start : start + n]))
+        for row, start, n in windows(ramps, ROWS, **options).tolist()
+    }
+    found = [
+        (row, tuple(audio[:length].tolist()))
+        for batch in eval_batches(ramps, ROWS, batch_size=4, threads=0, **options)
+        for row, audio, length, mask in zip(
+            batch["row"].tolist(),
+            batch["audio"],
+            batch["lengths"],
+            batch["mask"],
+            strict=True,
+        )
+        if mask
+    ]
+    assert len(found) > len(ROWS)
+    assert set(found) == expected
+
+
+def test_windows_that_leave_gaps_are_refused(ramps):
+    for hop in (0, 101):
+        with pytest.raises(
+            ValueError, match=f"windows of 100 samples every {hop}: exp"
+        ):
+            windows(ramps, ROWS, window_samples=100, hop_samples=hop)
