@@ -58,10 +58,10 @@ def different(*ignored):
     return list(found.values())
 
 
-def slow_but_the_first_of_each_file(experiments):
+def slow_but_the_first_of_each_file(experiments, *, jobs=("pretrain", "finetune")):
     seen = set()
     for job, name, variant in experiments:
-        marks = [pytest.mark.slow] if (job, name) in seen else []
+        marks = [pytest.mark.slow] if job in jobs and (job, name) in seen else []
         seen.add((job, name))
         yield pytest.param(job, name, variant, marks=marks)
 
@@ -106,7 +106,12 @@ def prepared(tmp_path_factory, esc50):
 
 # An init_from and its rates change nothing that is traced.
 @pytest.mark.parametrize(
-    ("job", "name", "variant"), different("data.protocol", "data.grouped", "optimizer")
+    ("job", "name", "variant"),
+    list(
+        slow_but_the_first_of_each_file(
+            different("data.protocol", "data.grouped", "optimizer"), jobs=("finetune",)
+        )
+    ),
 )
 def test_traces_at_full_size(job, name, variant):
     config = get_config(job, name, variant)
@@ -158,8 +163,10 @@ def test_traces_at_full_size(job, name, variant):
 # The tiny model takes the place of whatever model it is.
 @pytest.mark.parametrize(
     ("job", "name", "variant"),
-    slow_but_the_first_of_each_file(
-        different("model.name", "model.frontend", "model.width", "model.dropout")
+    list(
+        slow_but_the_first_of_each_file(
+            different("model.name", "model.frontend", "model.width", "model.dropout")
+        )
     ),
 )
 def test_runs_on_a_tiny_model(

@@ -221,6 +221,7 @@ prepare("manifest", sys.argv[1], sys.argv[2], clips_per_shard=2, workers=2)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_three_random_moments(tmp_path, save):
     """Every byte is that of the unbroken run."""
     rng = np.random.default_rng()

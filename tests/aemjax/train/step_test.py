@@ -73,10 +73,13 @@ def test_eight_devices_train_as_one_does(one):
     np.testing.assert_allclose(found, one[1], rtol=1e-2)
 
 
-def test_eight_devices_equal_one_in_float64():
+@pytest.mark.parametrize(
+    "model", ["tests.tiny:Backbone", pytest.param("aemnet_dw", marks=pytest.mark.slow)]
+)
+def test_eight_devices_equal_one_in_float64(model):
     with jax.enable_x64(True):
-        (*_, a), first = train(1, count=3, model="aemnet_dw", dtype="float64")
-        (*_, b), second = train(8, count=3, model="aemnet_dw", dtype="float64")
+        (*_, a), first = train(1, count=3, model=model, dtype="float64")
+        (*_, b), second = train(8, count=3, model=model, dtype="float64")
     np.testing.assert_allclose(first, second, rtol=1e-8)
     for x, y in zip(
         jax.tree.leaves((a.params, a.batch_stats)),
