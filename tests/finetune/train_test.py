@@ -73,6 +73,7 @@ def test_the_report_prints_what_was_measured(frozen):
     assert row.endswith(f"| {last['mean']:.4f} +- {last['std']:.4f} |")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_eight_devices_fine_tunes_on_one(tmp_path, esc50, pretrained):
     config = "configs/finetune/esc50.py:pretrained"
     overrides = jobs.overrides(tiny_finetune(esc50, "pretrained"))

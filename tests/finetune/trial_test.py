@@ -59,6 +59,7 @@ def test_a_trial_below_the_median_is_stopped_after_the_warm_up(tmp_path, config)
     assert [t["state"] for t in content["trials"]] == ["complete"] * 3
 
 
+@pytest.mark.slow
 def test_a_real_trial_is_stopped_when_it_is_worse(tmp_path, config):
     with config.unlocked():
         config.train.epochs = 6.0

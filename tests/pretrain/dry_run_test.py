@@ -84,6 +84,7 @@ def test_a_dry_run_meets_what_training_would(tmp_path, audioset, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_cost_without_data_is_that_of_the_step(audioset):
     config, mesh = tiny_pretrain(audioset), sharding.data_mesh()
     config.augment.update(mixup_alpha=0.0, noise_probability=0.0)
