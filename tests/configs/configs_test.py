@@ -97,9 +97,13 @@ def prepared(tmp_path_factory, esc50):
             "dcase2021_1a": "tau2020",
             "icbhi": "icbhi2017",
             "urbansound8k": "urbansound8k",
+            # by variant:
+            "dcase2013": "dcase2013",
+            "icbhi_official": "icbhi2017",
+            "icbhi_custom": "icbhi2017",
         }
-        in_variant = "dcase2013" if "dcase2013" in variant else "esc50"
-        return of_dataset(datasets.get(name, in_variant))
+        by_variant = datasets.get(variant) or datasets.get(variant.partition("-")[0])
+        return of_dataset(datasets.get(name) or by_variant or "esc50")
 
     return of_config
 
@@ -153,7 +157,7 @@ def test_traces_at_full_size(job, name, variant):
         "labels": array((rows, config.model.num_classes), jnp.float32),
     }
     state, scalars = jax.eval_shape(plan.train_step, plan.state_shapes(), batch)
-    assert plan.flops_per_clip > 1e8
+    assert plan.flops_per_clip > 1e7
     assert jax.tree.map(jnp.shape, state.params) == jax.tree.map(
         jnp.shape, shapes["params"]
     )
