@@ -127,12 +127,13 @@ def train_division(
             profiler=job.profiler,
         )
         scores = _Scores(job, division, checkpoints)
-        results = {
-            "best": scores.of(checkpoints.best_step, card.item),
-            "last": scores.of(total_steps, card.item),
-        }
+        scored = {"best": (checkpoints.best_step, card.item)}
+        scored["last"] = (total_steps, card.item)
         if config.train.ema_decay:
-            results["ema"] = scores.of(total_steps, "ema")
+            scored["ema"] = (total_steps, "ema")
+        # Some are the same weights: each is scored once.
+        once = {x: scores.of(*x) for x in dict.fromkeys(scored.values())}
+        results = {which: once[weights] for which, weights in scored.items()}
     for which, result in results.items():
         logging.info("%s: %s %s", folder, which, result["metrics"])
     return {
@@ -190,7 +191,7 @@ class _Scores:
                 logits,
                 labels,
                 multi_label=data.multi_label,
-                positive=_positive(data),
+                positive=data.class_of("positive_class"),
             )
         return about
 
@@ -199,8 +200,3 @@ class _Scores:
         name = self.job.config.checkpoint.metric.removeprefix("ema_")
         prefix = "ema_" if item == "ema" else ""
         return self.checkpoints.metrics(step)[prefix + name]
-
-
-def _positive(data: PreparedSet) -> int | None:
-    name = data.manifest["positive_class"]
-    return None if name is None else data.label_names.index(name)

@@ -147,7 +147,6 @@ def train(
     # Names are looked up here, before there is a folder.
     first = divisions[0]
     how = plan(job.total_steps(first), first)
-    pipeline.windows(data, first.eval[:1], **job.evaluator.windows)
     if dry:
         rows = pipeline.longest_first(data, first.eval)[: config.eval.batch_size]
         report = dry_run(

@@ -21,7 +21,6 @@ from aemjax.data.prepared import PreparedSet
 Batch = dict[str, np.ndarray]
 
 MAX_DAMAGED = 100
-FRAME_SAMPLES = 160
 
 
 @runtime_checkable
@@ -184,8 +183,7 @@ def eval_batches(
       hop_samples: between the beginnings of windows.
 
     Raises:
-      ValueError: if the processes do not divide the batch, or windows do not overlap or
-        touch.
+      ValueError: if the processes do not divide the batch.
     """
     if batch_size % process_count:
         raise ValueError(
@@ -223,21 +221,13 @@ def windows(
 ) -> np.ndarray:
     """(row, start, samples) "n 3" of each row's windows; the last one ends with the clip.
 
-    Raises:
-      ValueError: if they do not overlap or touch, or are shorter than a frame.
+    Args:
+      window_samples: 0: whole clips.
     """
-    whole = window_samples == hop_samples == 0
-    if not whole and not (
-        window_samples >= FRAME_SAMPLES and 0 < hop_samples <= window_samples
-    ):
-        raise ValueError(
-            f"windows of {window_samples} samples every {hop_samples}: expected a frame, "
-            f"{FRAME_SAMPLES} samples, or more, and to overlap or touch"
-        )
     pieces = []
     for row in rows:
         n_samples = int(data.n_samples[row])
-        if whole or n_samples <= window_samples:
+        if not window_samples or n_samples <= window_samples:
             pieces.append((row, 0, n_samples))
             continue
         last = n_samples - window_samples

@@ -206,6 +206,11 @@ class PreparedSet:
         each = np.arange(counts.sum()) + np.repeat(begins - ends + counts, counts)
         return np.repeat(np.arange(len(rows)), counts), self.label_ids[each]
 
+    def class_of(self, role: str) -> int | None:
+        """The label id of the manifest's "normal_class" or "positive_class", if any."""
+        name = self.manifest[role]
+        return None if name is None else self.label_names.index(name)
+
     def labels_multi_hot(self, rows: np.ndarray) -> Float32[np.ndarray, "rows k"]:
         """Multi-hot labels of some rows."""
         result = np.zeros((len(rows), len(self.label_names)), np.float32)

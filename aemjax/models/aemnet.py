@@ -112,7 +112,6 @@ def create(
     width: float = 1.0,
     head: str | None = None,
     dropout: float = 0.2,
-    frozen: tuple[str, ...] = (),
     dtype: str = "float32",
 ) -> AemNet:
     """Builds a model; `__call__(audio "b t", *, train)` gives (logits "b k", aux).
@@ -128,8 +127,6 @@ def create(
       width: multiplier of the backbone's channels.
       head: "acnet", "aclnetx", or an import path; None: the published one.
       dropout: rate in the head.
-      frozen: blocks, or stages of the backbone ("backbone/stage1"), whose BatchNorm keeps
-        to its running statistics.
       dtype: compute type.
 
     Raises:
@@ -143,22 +140,17 @@ def create(
         make_frontend = functools.partial(_import(frontend))
     else:
         make_frontend = frontends.by_name(frontend)
-    make_backbone = functools.partial(_resolve(name, BACKBONES, "model"), width=width)
-    dtype = _resolve(dtype, DTYPES, "dtype")
-    parts = getattr(make_backbone(dtype=dtype, parent=None), "stages", ())
-    known = (*BLOCKS, *(f"backbone/{part}" for part in parts))
-    if unknown := set(frozen) - set(known):
-        raise ValueError(f"unknown in frozen: {sorted(unknown)}; known: {list(known)}")
     return AemNet(
         make_frontend=make_frontend,
-        make_backbone=make_backbone,
+        make_backbone=functools.partial(
+            _resolve(name, BACKBONES, "model"), width=width
+        ),
         make_head=functools.partial(
             _resolve(head or DEFAULT_HEADS.get(name, "aclnetx"), HEADS, "head"),
             num_classes=num_classes,
             dropout=dropout,
         ),
-        frozen=tuple(frozen),
-        dtype=dtype,
+        dtype=_resolve(dtype, DTYPES, "dtype"),
     )
 
 

@@ -8,13 +8,11 @@ from jaxtyping import Float
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from aemjax.data.pipeline import eval_batches
 from aemjax.data.prepared import PreparedSet
 from aemjax.models import create
 from aemjax.train.card import Card
-from aemjax.train.evaluate import ON_DEVICE
-from aemjax.train.sharding import data_mesh, global_batch, shardings
-from aemjax.train.step import jit_eval_step
+from aemjax.train.evaluate import Evaluator
+from aemjax.train.sharding import data_mesh, shardings
 
 MAX_CLIPS = 500  # more take minutes without an accelerator, and show a cloud
 MIN_CLIPS = 30  # of t-SNE, which needs neighbours
@@ -38,17 +36,10 @@ def embed(
       ValueError: if a record is damaged, or the model is not at hand.
     """
     mesh = data_mesh()
-    replicated, split = shardings(mesh)
-    weights = jax.device_put(weights, replicated)
-    step = jit_eval_step(mesh, model=create(**card.model))
-    found, embeddings = [], []
-    for batch in eval_batches(data, rows, batch_size=mesh.size * -(-32 // mesh.size)):
-        on_device = global_batch({key: batch[key] for key in ON_DEVICE}, split)
-        outputs = step(weights["params"], weights["batch_stats"], on_device)
-        keep = batch["mask"] > 0
-        found.append(batch["row"][keep])
-        embeddings.append(np.asarray(outputs["embedding"])[keep])
-    return np.concatenate(found), np.concatenate(embeddings)
+    weights = jax.device_put(weights, shardings(mesh)[0])
+    batch_size = mesh.size * -(-32 // mesh.size)
+    evaluator = Evaluator(create(**card.model), mesh, batch_size=batch_size)
+    return evaluator.all_outputs(weights, data, rows, "embedding")
 
 
 def project(

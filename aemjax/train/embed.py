@@ -21,19 +21,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tqdm
-from jax.sharding import Mesh
 from jaxtyping import Float32, Shaped
 
 from aemjax.data.folders import AnyPath, as_path, is_remote
 from aemjax.data.logit_files import ABOUT, INDEX, LOGITS
-from aemjax.data.pipeline import eval_batches
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import by_split
-from aemjax.models import AemNet, create
+from aemjax.models import create
 from aemjax.train.checkpoint import load
-from aemjax.train.evaluate import ON_DEVICE
-from aemjax.train.sharding import check_batch_size, data_mesh, global_batch, shardings
-from aemjax.train.step import jit_eval_step
+from aemjax.train.evaluate import Evaluator
+from aemjax.train.sharding import check_batch_size, data_mesh, shardings
 from aemjax.train.workdir import git_commit
 
 EMBEDDINGS = "embeddings.npy"
@@ -101,7 +98,8 @@ def embed_checkpoint(
         },
         "commit": git_commit(),
     }
-    model = create(**card.model)
+    evaluator = Evaluator(create(**card.model), mesh, batch_size=batch_size)
+    weights = jax.device_put(weights, shardings(mesh)[0])
     partial.mkdir(parents=True)
     try:
         arrays = {"logits": (LOGITS, np.float16), "embedding": (EMBEDDINGS, np.float32)}
@@ -111,7 +109,7 @@ def embed_checkpoint(
                 for key, (name, dtype) in arrays.items()
                 if logits or key != "logits"
             }
-            ids = _write(files, model, weights, data, rows, mesh, batch_size)
+            ids = _write(files, evaluator, weights, data, rows)
         pq.write_table(pa.table({"id": ids}), partial / INDEX)
         (partial / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         os.rename(partial, out)
@@ -161,26 +159,18 @@ class _ArrayFile:
 
 def _write(
     files: dict[str, _ArrayFile],
-    model: AemNet,
+    evaluator: Evaluator,
     weights: dict,
     data: PreparedSet,
     rows: np.ndarray,
-    mesh: Mesh,
-    batch_size: int,
 ) -> np.ndarray:
     """Fills the files with the outputs of their names; returns the ids, in order."""
-    replicated, split = shardings(mesh)
-    weights = jax.device_put(weights, replicated)
-    step = jit_eval_step(mesh, model=model)
     written = []
     with tqdm.tqdm(total=len(rows), unit="clip", desc="embed") as bar:
-        for batch in eval_batches(data, rows, batch_size=batch_size):
-            on_device = global_batch({key: batch[key] for key in ON_DEVICE}, split)
-            outputs = step(weights["params"], weights["batch_stats"], on_device)
-            keep = batch["mask"] > 0
-            ids = data.id[batch["row"][keep]]
+        for own, outputs in evaluator.outputs(weights, data, rows, keys=tuple(files)):
+            ids = data.id[own]
             for key, file in files.items():
-                file.write(np.asarray(outputs[key])[keep], ids)
+                file.write(outputs[key], ids)
             written.append(ids)
             bar.update(len(ids))
     return np.concatenate(written)

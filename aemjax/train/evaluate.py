@@ -1,13 +1,13 @@
 """Scores every clip of a set once, whatever its length and the number of hosts."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 from scipy.special import log_expit, log_softmax
 
 from aemjax.audio.read import SAMPLE_RATE
@@ -15,6 +15,7 @@ from aemjax.data import pipeline
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import by_split, group_names
 from aemjax.models import AemNet, create
+from aemjax.models.frames import FRAME_SAMPLES
 from aemjax.train import metrics
 from aemjax.train.checkpoint import load
 from aemjax.train.intervals import bootstrap, check_resamples
@@ -25,40 +26,16 @@ from aemjax.train.step import jit_eval_step
 ON_DEVICE = ("audio", "lengths", "mean", "std")
 
 
-def predict(
-    eval_step: Callable,
-    params,
-    batch_stats,
-    batches: Iterable[dict[str, np.ndarray]],
-    *,
-    split: NamedSharding,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(rows "n", logits "n k") of all clips, on every process.
-
-    Args:
-      eval_step: from `jit_eval_step`.
-      batches: from `eval_batches`.
-      split: sharding of the examples.
-    """
-    rows, logits = [], []
-    for batch in batches:
-        on_device = global_batch({key: batch[key] for key in ON_DEVICE}, split)
-        own = {"row": batch["row"], "mask": batch["mask"]}
-        scored = eval_step(params, batch_stats, on_device)["logits"]
-        if jax.process_count() > 1:
-            scored, own = multihost_utils.process_allgather((scored, own), tiled=True)
-        keep = np.asarray(own["mask"]) > 0
-        rows.append(np.asarray(own["row"])[keep])
-        logits.append(np.asarray(scored)[keep])
-    return np.concatenate(rows), np.concatenate(logits)
-
-
 class Evaluator:
     """Scores the rows of prepared sets with one model; compiled once per length.
 
     Args:
+      batch_size: global.
       window_s, hop_s: clips longer than a window are scored in windows, whose
         probabilities are averaged; 0: whole.
+
+    Raises:
+      ValueError: on windows that leave gaps, or shorter than a frame.
     """
 
     def __init__(
@@ -71,22 +48,34 @@ class Evaluator:
         window_s: int | float = 0.0,
         hop_s: int | float = 0.0,
     ):
+        window, hop = (round(x * SAMPLE_RATE) for x in (window_s, hop_s))
+        if (window or hop) and not (window >= FRAME_SAMPLES and 0 < hop <= window):
+            raise ValueError(
+                f"windows of {window_s} s every {hop_s} s: expected a frame of 10 ms or "
+                "more, and to overlap or touch; eval.window_s and eval.hop_s of 0 are "
+                "whole clips"
+            )
+        self._windows = {"window_samples": window, "hop_samples": hop}
         self._step = jit_eval_step(mesh, model=model)
         self._split = shardings(mesh)[1]
         self._batch_size = batch_size
         self._threads = threads
-        self.windows = {
-            "window_samples": round(window_s * SAMPLE_RATE),
-            "hop_samples": round(hop_s * SAMPLE_RATE),
-        }
 
-    def logits(
-        self, weights: Mapping, data: PreparedSet, rows: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(rows, logits "n k"): of every row, in another order than asked.
+    def outputs(
+        self,
+        weights: Mapping,
+        data: PreparedSet,
+        rows: np.ndarray,
+        *,
+        keys: Sequence[str],
+    ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """(rows, outputs) batch after batch, longest clips first, on every process.
+
+        A row comes as often as it has windows.
 
         Args:
           weights: {"params", "batch_stats"}.
+          keys: of `eval_step`'s outputs, "logits" and "embedding".
         """
         batches = pipeline.eval_batches(
             data,
@@ -95,16 +84,43 @@ class Evaluator:
             threads=self._threads,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
-            **self.windows,
+            **self._windows,
         )
-        rows, logits = predict(
-            self._step,
-            weights["params"],
-            weights["batch_stats"],
-            batches,
-            split=self._split,
+        for batch in batches:
+            on_device = global_batch(
+                {key: batch[key] for key in ON_DEVICE}, self._split
+            )
+            own = {"row": batch["row"], "mask": batch["mask"]}
+            found = self._step(weights["params"], weights["batch_stats"], on_device)
+            found = {key: found[key] for key in keys}
+            if jax.process_count() > 1:
+                found, own = multihost_utils.process_allgather((found, own), tiled=True)
+            keep = np.asarray(own["mask"]) > 0
+            yield (
+                np.asarray(own["row"])[keep],
+                {key: np.asarray(value)[keep] for key, value in found.items()},
+            )
+
+    def all_outputs(
+        self, weights: Mapping, data: PreparedSet, rows: np.ndarray, key: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, outputs "n ...") of `outputs`, in one piece."""
+        found = list(self.outputs(weights, data, rows, keys=(key,)))
+        return (
+            np.concatenate([own for own, _ in found]),
+            np.concatenate([values[key] for _, values in found]),
         )
-        if not self.windows["window_samples"]:
+
+    def logits(
+        self, weights: Mapping, data: PreparedSet, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, logits "n k"): of every row once, in another order than asked.
+
+        Args:
+          weights: {"params", "batch_stats"}.
+        """
+        rows, logits = self.all_outputs(weights, data, rows, "logits")
+        if not self._windows["window_samples"]:
             return rows, logits
         return average_windows(rows, logits, multi_label=data.multi_label)
 
@@ -166,11 +182,9 @@ def _score(
     if data.multi_label:
         return metrics.multi_label_metrics(logits, labels)
     result = metrics.single_label_metrics(logits, labels)
-    if (name := data.manifest["normal_class"]) is not None:
-        normal = data.label_names.index(name)
+    if (normal := data.class_of("normal_class")) is not None:
         result |= metrics.sensitivity_specificity(logits, labels, normal=normal)
-    if (name := data.manifest["positive_class"]) is not None:
-        positive = data.label_names.index(name)
+    if (positive := data.class_of("positive_class")) is not None:
         result |= metrics.positive_class_metrics(logits, labels, positive=positive)
     return result | metrics.device_metrics(logits, labels, devices)
 

@@ -119,8 +119,8 @@ def test_a_checkpoint_of_eight_devices_fine_tunes_on_one(tmp_path, esc50, pretra
         ({"data.fold": 7}, r"no fold 7; it has \[1, 2, 3, 4, 5\]"),
         ({"data.validation_share": 2.0}, "validation_share is 2.0, expected between"),
         ({"optimizer.unfreeze_fraction": 0.4}, "frontend would begin to train at step"),
-        ({"eval.hop_s": 0.5}, "windows of 0 samples every 8000: expected a frame"),
-        ({"eval.window_s": 0.5}, "windows of 8000 samples every 0: expected a frame"),
+        ({"eval.hop_s": 0.5}, "windows of 0.0 s every 0.5 s: expected a frame"),
+        ({"eval.window_s": 0.5}, "windows of 0.5 s every 0.0 s: expected a frame"),
         ({"optimizer.layer_decay": 2.0}, "layer_decay is 2.0, expected 0 <"),
     ],
 )

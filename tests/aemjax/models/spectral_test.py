@@ -350,8 +350,8 @@ def test_a_frozen_front_end_keeps_its_statistics():
 
     @functools.partial(quick_jit, static_argnums=0)
     def means(frozen):
-        blocks = dict(num_classes=3, frontend="log_mel40", frozen=frozen, dropout=0.0)
-        model = create(TINY_BACKBONE, width=0.25, **blocks)
+        blocks = dict(num_classes=3, frontend="log_mel40", dropout=0.0)
+        model = create(TINY_BACKBONE, width=0.25, **blocks).clone(frozen=frozen)
         variables = model.init(jax.random.key(0), audio)
         _, new = model.apply(variables, audio, train=True, mutable=["batch_stats"])
         return new["batch_stats"]["frontend"]["bn"]["mean"]

@@ -118,16 +118,15 @@ def test_an_interrupted_run_leaves_nothing(
     pretrained, audioset, tmp_path, monkeypatch, error
 ):
     def broken(*arguments, **options):
-        batches = embed_batches(*arguments, **options)
-        yield next(batches)
+        yield next(outputs(*arguments, **options))
         partial = tmp_path / "out.incomplete"
         assert (partial / "logits.npy").exists() and not (tmp_path / "out").exists()
         with pytest.raises(ValueError, match="holds no teacher's logits"):
             open_teacher(partial, PreparedSet(audioset))
         raise error
 
-    embed_batches = embed.eval_batches
-    monkeypatch.setattr(embed, "eval_batches", broken)
+    outputs = Evaluator.outputs
+    monkeypatch.setattr(Evaluator, "outputs", broken)
     with pytest.raises(error):
         embed_checkpoint(
             str(pretrained), audioset, tmp_path / "out", logits=True, batch_size=8

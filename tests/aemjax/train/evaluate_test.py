@@ -11,6 +11,7 @@ from aemjax.data.prepared import PreparedSet
 from aemjax.train import checkpoint, evaluate, metrics, sharding
 from aemjax.train.intervals import bootstrap
 from aemjax.train.state import create_state
+from tests.aemjax.train import steps
 
 
 class Set(PreparedSet):
@@ -195,3 +196,17 @@ def test_an_evaluator_with_windows_scores_every_clip_once(pretrained, audioset):
     )
     assert found_rows.tolist() == list(rows)
     assert one.shape == other.shape and not np.allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("window_s", "hop_s"), [(0.5, 0.0), (0.5, 0.6), (0.0, 0.5), (0.005, 0.005)]
+)
+def test_windows_that_leave_gaps_or_hold_no_frame_are_refused(window_s, hop_s):
+    with pytest.raises(ValueError, match=f"windows of {window_s} s every {hop_s} s: e"):
+        evaluate.Evaluator(
+            steps.tiny(),
+            sharding.data_mesh(),
+            batch_size=8,
+            window_s=window_s,
+            hop_s=hop_s,
+        )

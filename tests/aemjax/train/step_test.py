@@ -120,7 +120,7 @@ def test_the_first_float32_loss_of_a_published_network_is_the_same():
 
 
 def test_the_gradient_norm_is_that_of_what_trains():
-    model = steps.tiny(frozen=("frontend", "backbone", "embedding"))
+    model = steps.tiny().clone(frozen=("frontend", "backbone", "embedding"))
     after, scalars = steps.update(steps.start(), MANY, model=model)
     found = {
         block: np.sqrt(sum((x**2).sum() for x in jax.tree.leaves(gradient)))
