@@ -38,6 +38,7 @@ def get_config(variant: str = "esc10") -> ConfigDict:
             c.data.protocol = "official"
         else:
             c.data.update(protocol="draws", folds=5, grouped=False)
+        c.loss.update(name="focal", gamma=0.5, alpha=())
         c.data.crop_s = 2.0
         c.train.epochs = 10.0
         c.checkpoint.metric = "AS"
