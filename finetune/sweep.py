@@ -20,6 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aemjax.data.folders import as_path, is_remote
 from aemjax.data.prepared import PreparedSet
+from aemjax.report.sweep_figures import save_sweep_figure
+from aemjax.report.sweeps import parse_sweep
 from aemjax.train import job, workdir
 from finetune import sweep_report
 from finetune.search_space import Parameter, parse, with_values
@@ -29,6 +31,7 @@ from finetune.trial import run_trial
 from finetune.trials import SAMPLERS, Trials, open_trials, own_database
 
 SELECT = ("best", "last")
+FIGURE = "sweep.png"
 
 
 def sweep(
@@ -198,9 +201,10 @@ def _finish(queue: Trials, config: ConfigDict, select: str) -> dict:
             f"all {len(states)} trials failed, the first with: {first}; mend that and "
             "take another --workdir"
         )
+    found = parse_sweep(content, queue.folder)
     with queue.locked():
-        sweep_report.draw(queue.folder, content)
-    print(sweep_report.table(content))
+        save_sweep_figure(found, queue.folder / FIGURE)
+    print(sweep_report.table(found, waiting=content["waiting"]))
     return content
 
 

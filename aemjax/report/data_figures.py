@@ -1,6 +1,5 @@
 """Figures of an inspected set, as PNG files."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aemjax.data.inspect import MAX_CLASSES, Inspection
+from aemjax.report.png import save_png
 
 
 def write_figures(inspection: Inspection, folder: str | Path) -> list[Path]:
@@ -20,12 +20,7 @@ def write_figures(inspection: Inspection, folder: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"clips.png": _clips(inspection), "audio.png": _audio(inspection)}
     for name, figure in figures.items():
-        temporary = folder / f"{name}.tmp"
-        try:
-            figure.savefig(temporary, format="png", dpi=120)
-            os.replace(temporary, folder / name)
-        finally:
-            temporary.unlink(missing_ok=True)
+        save_png(figure, folder / name)
     return [folder / name for name in figures]
 
 

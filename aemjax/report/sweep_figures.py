@@ -1,11 +1,14 @@
 """Figures of a sweep: its score against what was searched over."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from aemjax.report.figures import ACCENT
+from aemjax.report.png import save_png
 from aemjax.report.published import ICBHI, ICBHI_DIVISIONS, RATES, TABLE8_VALUES
 from aemjax.report.runs import AVERAGED, agrees
 from aemjax.report.svg import INK, new_figure, to_svg
@@ -16,13 +19,32 @@ PLACE = {"Se": 0, "Sp": 1, "AS": 2}  # of a metric in a row of Table 8
 
 
 def sweep_figure(sweep: Sweep) -> str | None:
-    """The score against one parameter, or a heat map of two; None of more, or of none."""
-    if not sweep.complete or len(sweep.parameters) not in (1, 2):
+    """The score against one parameter, a heat map of two, or parallel axes of more.
+
+    None where no trial is complete.
+    """
+    if not sweep.complete:
         return None
-    draw = _curve if len(sweep.parameters) == 1 else _heat_map
-    with new_figure(6.5, 3.6) as figure:
-        draw(figure.subplots(), sweep)
+    with new_figure(*_size(sweep)) as figure:
+        _draw(figure, sweep)
         return to_svg(figure)
+
+
+def save_sweep_figure(sweep: Sweep, path: Path) -> None:
+    """The same as a PNG file; nothing where no trial is complete."""
+    if sweep.complete:
+        with new_figure(*_size(sweep)) as figure:
+            _draw(figure, sweep)
+            save_png(figure, path)
+
+
+def _size(sweep: Sweep) -> tuple[float, float]:
+    return max(6.5, 1.6 * len(sweep.parameters)), 3.6
+
+
+def _draw(figure: Figure, sweep: Sweep) -> None:
+    by_count = {1: _curve, 2: _heat_map}
+    by_count.get(len(sweep.parameters), _parallel)(figure.subplots(), sweep)
 
 
 def published_curve(sweep: Sweep) -> dict[str, list[tuple[int | float, int | float]]]:
@@ -80,6 +102,33 @@ def _heat_map(axes: Axes, sweep: Sweep) -> None:
     axes.set(xlabel=across, ylabel=down)
     bar = axes.figure.colorbar(image, ax=axes, label=sweep.metric)
     bar.solids.set_edgecolor("none")
+
+
+def _parallel(axes: Axes, sweep: Sweep) -> None:
+    """A line per trial over an axis per parameter, coloured by its score."""
+    trials, names = sweep.complete, sweep.parameters
+    scores = [trial.value for trial in trials]
+    heights = np.empty((len(trials), len(names)))
+    for column, name in enumerate(names):
+        values = sorted({trial.parameters[name] for trial in trials}, key=_order)
+        if all(map(_is_number, values)):
+            at = [trial.parameters[name] for trial in trials]
+        else:
+            at = [values.index(trial.parameters[name]) for trial in trials]
+        heights[:, column] = (np.array(at) - min(at)) / ((max(at) - min(at)) or 1)
+        axes.axvline(column, color=INK, linewidth=0.8, alpha=0.5)
+        for height, value in ((-0.06, values[0]), (1.03, values[-1])):
+            axes.text(column, height, _text(value), ha="center", fontsize=8)
+    ends = np.full(len(trials), len(names) - 1.0)
+    bar = axes.figure.colorbar(
+        axes.scatter(ends, heights[:, -1], c=scores), ax=axes, label=sweep.metric
+    )
+    bar.solids.set_edgecolor("none")
+    for line, score in zip(heights, scores, strict=True):
+        axes.plot(range(len(names)), line, color=bar.cmap(bar.norm(score)))
+    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(-0.12, 1.12)
+    axes.set_yticks([])
 
 
 def _cell_means(

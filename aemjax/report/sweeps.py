@@ -14,12 +14,13 @@ STATES = ("complete", "pruned", "failed", "running")
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A trial of a sweep; value and interval are None where it was not finished."""
+    """A trial of a sweep; value, deviation and interval are None where there is none."""
 
     number: int
     parameters: Mapping[str, Any]
     state: str
     value: int | float | None
+    std: int | float | None
     interval: tuple[int | float, int | float] | None
 
 
@@ -71,41 +72,53 @@ def read_sweep(folder: str | AnyPath, *, name: str | None = None) -> Sweep:
     path = as_path(folder)
     try:
         about = json.loads((path / SWEEP).read_text())
-        trials = tuple(
-            Trial(
-                trial["number"],
-                trial["parameters"],
-                trial["state"],
-                trial.get("value"),
-                tuple(trial["interval"]) if trial.get("interval") else None,
-            )
-            for trial in about["trials"]
-        )
-        sweep = Sweep(
-            path,
-            name or path.name,
-            about["metric"],
-            about["direction"],
-            about.get("select", "best"),
-            tuple(about["parameters"]),
-            trials,
-            _trial_facts(path, about["trials"]),
-            about.get("selected_on"),
-        )
+        sweep = parse_sweep(about, path, name=name)
     except (KeyError, json.JSONDecodeError) as error:
         raise ValueError(
             f"{path / SWEEP} is damaged ({error!r}); run the sweep's command again"
         ) from error
-    if unknown := {trial.state for trial in trials} - {*STATES}:
+    if unknown := {trial.state for trial in sweep.trials} - {*STATES}:
         raise ValueError(
             f"{path / SWEEP}: unknown trial states {sorted(unknown)}; known: {STATES}"
         )
-    if any(trial.state == "running" for trial in trials):
+    if any(trial.state == "running" for trial in sweep.trials):
         raise ValueError(
             f"{path} is a sweep with trials that still run; wait for it, or run its "
             "command again"
         )
     return sweep
+
+
+def parse_sweep(
+    about: Mapping[str, Any], folder: AnyPath, *, name: str | None = None
+) -> Sweep:
+    """A sweep from what its sweep.json holds, its trials in whatever state.
+
+    Raises:
+      KeyError: if something is not there.
+    """
+    trials = tuple(
+        Trial(
+            trial["number"],
+            trial["parameters"],
+            trial["state"],
+            trial.get("value"),
+            trial.get("std"),
+            tuple(trial["interval"]) if trial.get("interval") else None,
+        )
+        for trial in about["trials"]
+    )
+    return Sweep(
+        folder,
+        name or folder.name,
+        about["metric"],
+        about["direction"],
+        about.get("select", "best"),
+        tuple(about["parameters"]),
+        trials,
+        _trial_facts(folder, about["trials"]),
+        about.get("selected_on"),
+    )
 
 
 def _trial_facts(path: AnyPath, trials: Iterable[Mapping[str, Any]]) -> dict:

@@ -191,7 +191,7 @@ def trials_table(sweep: Sweep) -> Table:
     rows = []
     for trial in (*complete, *others):
         found = trial.value is not None
-        spread = Spread(trial.value, None, trial.interval) if found else None
+        spread = Spread(trial.value, trial.std, trial.interval) if found else None
         values = (trial.parameters.get(name, "") for name in sweep.parameters)
         rows.append(
             (

@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 
+from aemjax.report.sweeps import parse_sweep
 from finetune import sweep_report
 from finetune.sweep import sweep
 from finetune.train import train
@@ -12,6 +14,11 @@ from tests.jobs import tiny_finetune
 @pytest.fixture
 def config(esc50):
     return tiny_finetune(esc50, "scratch").lock()
+
+
+def table(content):
+    sweep = parse_sweep(content, Path("sweep"))
+    return sweep_report.table(sweep, waiting=content["waiting"])
 
 
 def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path, config):
@@ -90,7 +97,7 @@ def test_the_score_is_that_of_the_step_and_the_folds_asked_for(tmp_path, config)
     (trial,) = content["trials"]
     assert (trial["value"], trial["std"]) == (0.5, 0.05)
     assert trial["interval"] == [0.5, 0.7]  # of the folds
-    assert "free of that choice" not in sweep_report.table(content)
+    assert "free of that choice" not in table(content)
 
 
 def test_clips_for_validation_score_a_trial_where_there_are_any(tmp_path, config):
@@ -107,4 +114,4 @@ def test_clips_for_validation_score_a_trial_where_there_are_any(tmp_path, config
     assert [t["value"] for t in content["trials"]] == pytest.approx([0.3, 0.4])
     assert content["trials"][0]["std"] == pytest.approx(0.1414214)
     assert content["best"] == 1
-    assert "best: trial 1; chosen on a tenth, held out" in sweep_report.table(content)
+    assert "best: trial 1; chosen on a tenth, held out" in table(content)

@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 
+import matplotlib.image
 import numpy as np
 import pytest
 from scipy import signal
@@ -11,7 +12,11 @@ from aemjax.report import embedding_map, figures
 from aemjax.report.filters import first_kernel, responses
 from aemjax.report.inputs import read_folders
 from aemjax.report.svg import make_names_unique, new_figure, to_svg
-from aemjax.report.sweep_figures import published_curve, sweep_figure
+from aemjax.report.sweep_figures import (
+    published_curve,
+    save_sweep_figure,
+    sweep_figure,
+)
 from tests.aemjax.report import made
 
 ODD = ["<b>", "dog & cat", "$x_{", "déjà"]
@@ -202,8 +207,27 @@ def test_values_that_are_no_numbers_or_far_apart(tmp_path, values):
     assert "AS" in texts(sweep_figure(sweep))
 
 
-def test_three_parameters_or_no_score_have_no_figure(tmp_path):
-    sweep = sweep_of(tmp_path / "a", ("x", "y", "z"), {(1, 2, 3): 0.5})
-    assert sweep_figure(sweep) is None
+def test_more_parameters_are_parallel_axes(tmp_path):
+    values = {(1, "$x", True): 0.5, (2, "b", False): 0.75}
+    found = texts(sweep_figure(sweep_of(tmp_path, ("n", "kind", "grouped"), values)))
+    assert {"n", "kind", "grouped", "1", "2", "$x", "b", "True", "False"} <= found
+
+
+def test_without_a_score_there_is_no_figure(tmp_path):
     sweep = sweep_of(tmp_path / "b", ("x",), {(1,): None})
     assert sweep_figure(sweep) is None
+    save_sweep_figure(sweep, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+
+
+@pytest.mark.parametrize("parameters", ["x", "xy", "xyz"])
+def test_a_figure_is_saved_whole_and_tells_scores_apart(tmp_path, parameters):
+    def pixels(score):
+        values = {(1,) * len(parameters): 0.4, (2,) * len(parameters): score}
+        folder = tmp_path / str(score)
+        save_sweep_figure(sweep_of(folder, tuple(parameters), values), folder / "a.png")
+        assert sorted(path.name for path in folder.iterdir()) == ["a.png", "sweep.json"]
+        return matplotlib.image.imread(folder / "a.png")
+
+    one, other = pixels(0.5), pixels(0.6)
+    assert one.shape != other.shape or not np.array_equal(one, other)
