@@ -3,10 +3,12 @@
 import zlib
 
 import jax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, Integer
 
 
-def stream_key(seed: int, stream: str, step: int | Int[Array, ""]) -> jax.Array:
+def stream_key(
+    seed: int | Integer[Array, ""], stream: str, step: int | Int[Array, ""]
+) -> jax.Array:
     """The key of one stream ("dropout", "gain", ...) at one step.
 
     Two streams never share a key, and a resumed run draws what the unbroken one would.

@@ -9,7 +9,16 @@ from pathlib import Path
 import jax
 
 from aemjax.train.workdir import git_commit, versions
-from benchmarks import accelerator, collectives, loop, ops, prepare, read, storage
+from benchmarks import (
+    accelerator,
+    collectives,
+    folds,
+    loop,
+    ops,
+    prepare,
+    read,
+    storage,
+)
 
 ON_A_CPU = {
     "loop": loop.run,
@@ -22,6 +31,7 @@ ON_A_CPU = {
 BENCHMARKS = ON_A_CPU | {
     "accelerator": accelerator.run,
     "collectives": collectives.run,
+    "folds": folds.run,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -67,7 +67,7 @@ def measure(config: ConfigDict, mesh: Mesh, teaching: Teaching | None = None) ->
       teaching: of `step_recipe`.
     """
     cost = step_cost(config, mesh, teaching)
-    state = step_recipe(config, mesh, teaching).state_shapes()
+    state = step_recipe(config, mesh, teaching).state_shapes
     return {
         "devices": mesh.size,
         "collectives": {kind: count for kind, (count, _) in cost.collectives.items()},

@@ -1,10 +1,12 @@
-"""Training by one division of a set, and what it scores."""
+"""Training by divisions of a set, and what it scores."""
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
+import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -14,7 +16,7 @@ from aemjax.data import pipeline, sampling
 from aemjax.data.folders import AnyPath
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import Division
-from aemjax.train import calibration, checkpoint, metrics, sharding
+from aemjax.train import calibration, checkpoint, metrics, sharding, side_by_side
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.evaluate import Evaluator, intervals, score
 from aemjax.train.loop import Cadence, eval_interval, fit
@@ -26,10 +28,10 @@ from aemjax.train.writer import open_writer
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What the divisions of a run have in common.
+    """What the runs of a command have in common.
 
     Attributes:
-      plan: (total steps, division) -> how to train; one compiled step for equal sizes.
+      recipe: with whatever seed.
       source: weights to start from; None: from scratch.
       observe_evaluation: of `finetune.train.train`.
     """
@@ -38,29 +40,43 @@ class Job:
     data: PreparedSet
     mesh: Mesh
     evaluator: Evaluator
-    plan: Callable[[int, Division], Recipe]
+    recipe: Recipe
     source: dict | None
     profiler: Profiler
     observe_evaluation: Callable[[int, int, dict], None] | None = None
 
-    def total_steps(self, division: Division) -> int:
-        train = self.config.train
-        return max(1, round(train.epochs * len(division.train) / train.batch_size))
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training: by a division, with a seed.
+
+    Attributes:
+      index: in the order of all.
+    """
+
+    index: int
+    division: Division
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"fold{self.division.number}_seed{self.seed}"
 
 
-def crops(config: ConfigDict, data: PreparedSet, division: Division):
+def crops(config: ConfigDict, data: PreparedSet, run: Run) -> pipeline.CropBatches:
     """The batches to train on."""
     return pipeline.CropBatches(
         data,
-        division.train,
+        run.division.train,
         config.train.batch_size,
         round(config.data.crop_s * SAMPLE_RATE),
-        config.seed,
+        run.seed,
         order=sampling.order(
             config.data.sampling,
             data,
-            division.train,
-            seed=config.seed,
+            run.division.train,
+            seed=run.seed,
             offset=config.data.balance_offset,
         ),
         max_damaged=config.data.max_damaged,
@@ -69,45 +85,75 @@ def crops(config: ConfigDict, data: PreparedSet, division: Division):
     )
 
 
-def train_division(
-    job: Job, division: Division, folder: AnyPath, *, index: int
-) -> dict[str, object]:
-    """Trains into `folder`; returns the numbers of clips, and what `_Scores` gives.
+def prepare(
+    job: Job, runs: Sequence[Run]
+) -> tuple[Recipe, pipeline.CropBatches | side_by_side.Batches]:
+    """How runs are trained, several side by side, and on which batches."""
+    each = [crops(job.config, job.data, run) for run in runs]
+    if len(runs) == 1:
+        return job.recipe.with_seed(runs[0].seed), each[0]
+    how = job.recipe.with_seed([run.seed for run in runs])
+    return how, side_by_side.Batches(each)
 
-    Args:
-      index: of the division in its run.
+
+def states_of(state: TrainState, runs: Sequence[Run]) -> list[TrainState]:
+    """The state of each of the runs that train side by side, or of the one."""
+    if len(runs) == 1:
+        return [state]
+    return [side_by_side.pick(state, number) for number in range(len(runs))]
+
+
+def train_runs(job: Job, runs: Sequence[Run], folder: AnyPath) -> list[dict]:
+    """Trains runs, several side by side, each into a folder of its own in `folder`.
+
+    Returns:
+      Of each run its clips, and what `_Scores` gives.
     """
-    config, data = job.config, job.data
-    total_steps = job.total_steps(division)
-    how = job.plan(total_steps, division)
+    config = job.config
+    how, batches = prepare(job, runs)
     cadence = Cadence(
-        total_steps=total_steps,
+        total_steps=how.total_steps,
         eval_every_steps=eval_interval(
-            total_steps, config.train.epochs, config.eval.every_epochs
+            how.total_steps, config.train.epochs, config.eval.every_epochs
         ),
         save_every_steps=config.checkpoint.every_steps,
         log_every_steps=config.train.log_every_steps,
         hang_timeout_s=config.train.hang_timeout_s,
     )
-    batches = crops(config, data, division)
-    chosen_on = division.eval if division.validation is None else division.validation
 
-    def evaluate(state: TrainState) -> dict:
-        found = job.evaluator.metrics(state, data, chosen_on)
+    def evaluate_one(run: Run, state: TrainState) -> dict:
+        found = job.evaluator.metrics(state, job.data, run.division.chosen_on)
         if job.observe_evaluation is not None:
             number = math.ceil(int(state.step) / cadence.eval_every_steps)
-            job.observe_evaluation(index, number, found)
+            job.observe_evaluation(run.index, number, found)
         return found
 
-    card = Card.of_run(config.model.to_dict(), data.manifest, config.checkpoint.metric)
-    with (
-        Checkpoints(
-            folder,
-            metric=config.checkpoint.metric,
-            keep_latest=config.checkpoint.keep_latest,
-        ) as checkpoints,
-        open_writer(folder, start_step=checkpoints.latest_step or 0) as writer,
-    ):
+    def evaluate(state: TrainState) -> dict:
+        states = states_of(state, runs)
+        found = [evaluate_one(*pair) for pair in zip(runs, states, strict=True)]
+        return side_by_side.named(found) if len(runs) > 1 else found[0]
+
+    card = Card.of_run(
+        config.model.to_dict(), job.data.manifest, config.checkpoint.metric
+    )
+    with contextlib.ExitStack() as stack:
+        own = [
+            stack.enter_context(
+                Checkpoints(
+                    folder / run.name,
+                    metric=config.checkpoint.metric,
+                    # After a kill one may have a step more than another.
+                    keep_latest=config.checkpoint.keep_latest + (len(runs) > 1),
+                )
+            )
+            for run in runs
+        ]
+        checkpoints = side_by_side.AllCheckpoints(own) if len(own) > 1 else own[0]
+        start_step = checkpoints.latest_step or 0
+        writers = [
+            stack.enter_context(open_writer(folder / run.name, start_step=start_step))
+            for run in runs
+        ]
         fit(
             _start(job, how),
             train_step=how.train_step,
@@ -123,43 +169,58 @@ def train_division(
             flops_per_clip=how.flops_per_clip,
             checkpoints=checkpoints,
             card=card,
-            writer=writer,
+            writer=side_by_side.AllWriters(writers) if len(own) > 1 else writers[0],
             profiler=job.profiler,
         )
-        scores = _Scores(job, division, checkpoints)
-        scored = {"best": (checkpoints.best_step, card.item)}
-        scored["last"] = (total_steps, card.item)
-        if config.train.ema_decay:
-            scored["ema"] = (total_steps, "ema")
-        # Some are the same weights: each is scored once.
-        once = {x: scores.of(*x) for x in dict.fromkeys(scored.values())}
-        results = {which: once[weights] for which, weights in scored.items()}
-    for which, result in results.items():
-        logging.info("%s: %s %s", folder, which, result["metrics"])
-    return {
-        "train_clips": len(division.train),
-        "eval_clips": len(division.eval),
-        "validation_clips": 0 if division.validation is None else len(chosen_on),
-        "shared_groups": len(division.shared_groups),
-    } | results
+        return [
+            _results(_Scores(job, run, one), how.total_steps, card.item)
+            for run, one in zip(runs, own, strict=True)
+        ]
 
 
 def _start(job: Job, how: Recipe) -> TrainState:
     state = how.create_state()
     if job.source is None:
         return state
-    weights = checkpoint.merge(state.weights, job.source, job.config.init_patterns)
+    runs = how.train_step.seed.shape
+    source = jax.tree.map(lambda x: np.broadcast_to(x, (*runs, *x.shape)), job.source)
+    weights = checkpoint.merge(state.weights, source, job.config.init_patterns)
     replicated, _ = sharding.shardings(job.mesh)
     state = state.replace(**jax.device_put(weights, replicated))
     return state if state.ema is None else with_ema(state)
 
 
+def _results(scores: "_Scores", total_steps: int, item: str) -> dict[str, object]:
+    scored = {
+        "best": (scores.checkpoints.best_step, item),
+        "last": (total_steps, item),
+    }
+    if scores.job.config.train.ema_decay:
+        scored["ema"] = (total_steps, "ema")
+    # Some are the same weights: each is scored once.
+    once = {x: scores.of(*x) for x in dict.fromkeys(scored.values())}
+    results = {which: once[weights] for which, weights in scored.items()}
+    run = scores.run
+    for which, result in results.items():
+        logging.info("%s: %s %s", run.name, which, result["metrics"])
+    return {
+        "fold": run.division.number,
+        "seed": run.seed,
+        "train_clips": len(run.division.train),
+        "eval_clips": len(run.division.eval),
+        "validation_clips": 0
+        if run.division.validation is None
+        else len(run.division.validation),
+        "shared_groups": len(run.division.shared_groups),
+    } | results
+
+
 @dataclasses.dataclass(frozen=True)
 class _Scores:
-    """Scores checkpoints of a division on the clips that it evaluates on."""
+    """Scores checkpoints of a run on the clips that it evaluates on."""
 
     job: Job
-    division: Division
+    run: Run
     checkpoints: Checkpoints
 
     def of(self, step: int, item: str) -> dict[str, object]:
@@ -172,19 +233,20 @@ class _Scores:
           item: of the checkpoint, "weights" or "ema".
         """
         config, data = self.job.config, self.job.data
+        division = self.run.division
         weights = self.checkpoints.load_weights(step, item)
-        rows, logits = self.job.evaluator.logits(weights, data, self.division.eval)
+        rows, logits = self.job.evaluator.logits(weights, data, division.eval)
         about = {"step": step, "metrics": score(data, rows, logits)}
         if resamples := config.eval.resamples:
             about["intervals"] = intervals(
-                data, rows, logits, resamples=resamples, seed=config.seed
+                data, rows, logits, resamples=resamples, seed=self.run.seed
             )
         labels = data.labels_multi_hot(rows)
         if not data.multi_label:
             about["confusion"] = metrics.confusion_matrix(logits, labels)
-        if self.division.validation is not None:
+        if division.validation is not None:
             about["validation"] = self._validation(step, item)
-            known = self.job.evaluator.logits(weights, data, self.division.validation)
+            known = self.job.evaluator.logits(weights, data, division.validation)
             about["calibrated"] = calibration.calibrate(
                 known[1],
                 data.labels_multi_hot(known[0]),

@@ -1,10 +1,11 @@
 """Fine-tunes a pretrained embedder, or trains from scratch, by a division or all."""
 
-import functools
+import itertools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
@@ -28,8 +29,7 @@ from aemjax.train.dry_run import dry_run
 from aemjax.train.evaluate import Evaluator
 from aemjax.train.loop import eval_interval
 from aemjax.train.profiler import Profiler
-from aemjax.train.recipe import Recipe
-from finetune.division import Job, crops, train_division
+from finetune.division import Job, Run, prepare, states_of, train_runs
 from finetune.summary import summarize
 
 # Of config.optimizer: which parameters train at which rate.
@@ -44,13 +44,16 @@ def train(
     dry: bool = False,
     observe_evaluation: Callable[[int, int, dict], None] | None = None,
 ) -> dict:
-    """Trains on every division into `folder`/fold{n}_seed{s}; returns the results.
+    """Trains by every division, with every seed, into `folder`/fold{n}_seed{s}.
 
     Args:
       profile_steps: of `Profiler`, in each of them.
       dry: `dry_run` on the first instead, which leaves no folder.
-      observe_evaluation: is told (index of the division, number of the evaluation in it
-        from 1, metrics) before they are saved; what it raises ends the training.
+      observe_evaluation: is told (index of the run, number of the evaluation in it from
+        1, metrics) before they are saved; what it raises ends the training.
+
+    Returns:
+      What results.json holds.
 
     Raises:
       ValueError: on a config, data set, checkpoint or folder that does not fit.
@@ -74,14 +77,17 @@ def train(
     )
     eval_interval(1, config.train.epochs, config.eval.every_epochs)
     protocol = _protocol(config)
-    divisions = _chosen(divide(data, protocol), config.data.fold, data)
+    divisions = divide(data, protocol)
     if share := config.data.validation_share:
         seed, grouped = config.data.split_seed, config.data.grouped
         divisions = [
             hold_out(data, division, share=share, seed=seed, grouped=grouped)
             for division in divisions
         ]
-    check_before_training(data, divisions)
+    runs = _runs(config, divisions, data)
+    check_before_training(
+        data, [run.division for run in runs if run.seed == config.seed]
+    )
     model = models.create(**config.model)
     shapes = jax.eval_shape(
         lambda: model.init(jax.random.key(0), jnp.zeros((1, SAMPLE_RATE)))
@@ -89,40 +95,34 @@ def train(
     optimizer_options = config.optimizer.to_dict()
     group_options = {key: optimizer_options.pop(key) for key in GROUP_OPTIONS}
 
-    # Folds of equal size and loss share one compiled step.
-    @functools.cache
-    def compiled(total_steps: int, loss_options: tuple) -> Recipe:
-        groups = param_groups.of_fine_tuning(
-            model, shapes["params"], total_steps=total_steps, **group_options
-        )
-        table = param_groups.table(
-            shapes["params"],
-            groups,
-            learning_rate=optimizer_options["learning_rate"],
-            weight_decay=optimizer_options["weight_decay"],
-        )
-        logging.info("%d steps\n%s", total_steps, table)
-        return recipe.create(
-            model,
-            mesh,
-            seed=config.seed,
-            total_steps=total_steps,
-            num_classes=config.model.num_classes,
-            multi_label=data.multi_label,
-            crop_samples=round(config.data.crop_s * SAMPLE_RATE),
-            optimizer_options=optimizer_options,
-            schedule_options=config.schedule.to_dict(),
-            augment_options=config.augment.to_dict(),
-            loss_options=dict(loss_options),
-            groups=groups,
-            microbatches=config.train.microbatches,
-            remat=config.train.remat,
-            ema_decay=config.train.ema_decay,
-        )
-
-    def plan(total_steps: int, division: Division) -> Recipe:
-        return compiled(total_steps, _loss_options(config, data, division))
-
+    total_steps = _total_steps(config, divisions)
+    groups = param_groups.of_fine_tuning(
+        model, shapes["params"], total_steps=total_steps, **group_options
+    )
+    table = param_groups.table(
+        shapes["params"],
+        groups,
+        learning_rate=optimizer_options["learning_rate"],
+        weight_decay=optimizer_options["weight_decay"],
+    )
+    logging.info("%d steps\n%s", total_steps, table)
+    how = recipe.create(
+        model,
+        mesh,
+        seed=config.seed,
+        total_steps=total_steps,
+        num_classes=config.model.num_classes,
+        multi_label=data.multi_label,
+        crop_samples=round(config.data.crop_s * SAMPLE_RATE),
+        optimizer_options=optimizer_options,
+        schedule_options=config.schedule.to_dict(),
+        augment_options=config.augment.to_dict(),
+        loss_options=_loss_options(config, data, divisions),
+        groups=groups,
+        microbatches=config.train.microbatches,
+        remat=config.train.remat,
+        ema_decay=config.train.ema_decay,
+    )
     profiler = Profiler(profile_steps, folder)
     source, source_step = _pretrained(config)
     if source is not None:
@@ -139,22 +139,23 @@ def train(
             window_s=config.eval.window_s,
             hop_s=config.eval.hop_s,
         ),
-        plan,
+        how,
         source,
         profiler,
         observe_evaluation,
     )
-    # Names are looked up here, before there is a folder.
-    first = divisions[0]
-    how = plan(job.total_steps(first), first)
+    at_once = config.train.runs_at_once
+    together = [runs[i : i + at_once] for i in range(0, len(runs), at_once)]
     if dry:
+        first = runs[0].division
         rows = pipeline.longest_first(data, first.eval)[: config.eval.batch_size]
+        how, batches = prepare(job, together[0])
         report = dry_run(
             how,
-            batches=pipeline.train_batches(
-                crops(config, data, first), threads=config.data.threads
+            batches=pipeline.train_batches(batches, threads=config.data.threads),
+            evaluate=lambda state: job.evaluator.logits(
+                states_of(state, together[0])[0].weights, data, rows
             ),
-            evaluate=lambda state: job.evaluator.logits(state.weights, data, rows),
             mesh=mesh,
         )
         logging.info("a dry run, nothing is written:\n%s", report)
@@ -164,18 +165,13 @@ def train(
         "init_step": source_step,
     }
     if workdir.open_workdir(folder, fixed):
-        logging.info("%s has finished its %d divisions", folder, len(divisions))
+        logging.info("%s has finished its %d runs", folder, len(runs))
         return workdir.read_results(folder)
     with workdir.locked(folder):
-        runs = [
-            {"fold": division.number, "seed": config.seed}
-            | train_division(
-                job,
-                division,
-                as_path(folder) / f"fold{division.number}_seed{config.seed}",
-                index=index,
-            )
-            for index, division in enumerate(divisions)
+        finished = [
+            result
+            for group in together
+            for result in train_runs(job, group, as_path(folder))
         ]
     results = {
         "dataset": data.manifest["dataset"],
@@ -185,12 +181,11 @@ def train(
         "lr_fraction": config.optimizer.lr_fraction,
         "selected_on": _selected_on(config),
         "metric": config.checkpoint.metric.removeprefix("ema_"),
-        "weights": "ema" if config.checkpoint.metric.startswith("ema_") else "raw",
-        "runs": runs,
+        "runs": finished,
         "summary": {
-            which: summarize(runs, which)
+            which: summarize(finished, which)
             for which in ("best", "last", "ema")
-            if which in runs[0]
+            if which in finished[0]
         },
     }
     workdir.write_results(folder, results)
@@ -214,28 +209,45 @@ def _selected_on(config: ConfigDict) -> str:
     return "the clips evaluated on"  # as the published work does
 
 
-def _chosen(
-    divisions: list[Division], number: int, data: PreparedSet
-) -> list[Division]:
-    """The division of this number; all of them for 0."""
-    if not number:
-        return divisions
-    chosen = [division for division in divisions if division.number == number]
+def _runs(
+    config: ConfigDict, divisions: list[Division], data: PreparedSet
+) -> list[Run]:
+    """With every seed, the division that the config names, or each."""
+    number = config.data.fold
+    chosen = [division for division in divisions if number in (0, division.number)]
     if not chosen:
         raise ValueError(
             f"{data.path} has no fold {number}; it has {[d.number for d in divisions]}"
         )
-    return chosen
+    for name, value in (
+        ("seeds", config.seeds),
+        ("train.runs_at_once", config.train.runs_at_once),
+    ):
+        if value < 1:
+            raise ValueError(f"{name} is {value}, expected 1 or more")
+    seeds = range(config.seed, config.seed + config.seeds)
+    pairs = itertools.product(seeds, chosen)
+    return [Run(index, division, seed) for index, (seed, division) in enumerate(pairs)]
 
 
-def _loss_options(config: ConfigDict, data: PreparedSet, division: Division) -> tuple:
-    """The options of `config.loss`, hashable; an empty alpha is filled in."""
+def _total_steps(config: ConfigDict, divisions: list[Division]) -> int:
+    """The epochs' of the mean division: a step compiled for one trains by all."""
+    clips = np.mean([len(division.train) for division in divisions])
+    return max(1, round(config.train.epochs * clips / config.train.batch_size))
+
+
+def _loss_options(
+    config: ConfigDict, data: PreparedSet, divisions: list[Division]
+) -> dict:
+    """The options of `config.loss`; an empty alpha is filled in.
+
+    It is that of the clips evaluated on, by all divisions together.
+    """
     options = config.loss.to_dict()
     if options.get("alpha") == ():
-        known = division.eval if division.validation is None else division.validation
-        labels = data.labels_multi_hot(known)
-        options["alpha"] = losses.alpha_from_shares(labels)
-    return tuple(sorted(options.items()))
+        known = np.concatenate([division.chosen_on for division in divisions])
+        options["alpha"] = losses.alpha_from_shares(data.labels_multi_hot(known))
+    return options
 
 
 def _pretrained(config: ConfigDict):

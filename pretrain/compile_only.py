@@ -40,7 +40,7 @@ def step_cost(
         config.model.num_classes,
         taught=bool(config.distill.logits),
     )
-    return compiled.cost(plan.train_step.compile(plan.state_shapes(), batch).compiled)
+    return compiled.cost(plan.train_step.compile(plan.state_shapes, batch).compiled)
 
 
 def step_recipe(

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray
 
 from aemjax.audio.read import MIN_STD, SAMPLE_RATE
 from aemjax.random import stream_key
@@ -223,7 +223,12 @@ class Augment:
             check_alpha(self.mixup_alpha)
 
     def __call__(
-        self, audio: Audio, targets: Targets, *, seed: int, step: Int[Array, ""]
+        self,
+        audio: Audio,
+        targets: Targets,
+        *,
+        seed: int | Integer[Array, ""],
+        step: Int[Array, ""],
     ) -> tuple[Audio, Targets]:
         """Draws from the streams "roll", "polarity", "gain", "noise", "mixup"."""
         if self.max_roll_s:

@@ -143,8 +143,15 @@ def read_crop(
     np.take(audio, np.arange(start, start + len(out)), mode="wrap", out=out)
 
 
+@runtime_checkable
+class Reader(Protocol):
+    """Has a process' batch of each step, such as `CropBatches`."""
+
+    def read(self, step: int) -> Batch: ...
+
+
 def train_batches(
-    batches: CropBatches, *, start_step: int = 0, threads: int = 4
+    batches: Reader, *, start_step: int = 0, threads: int = 4
 ) -> Iterator[Batch]:
     """Endless batches of this process, from `start_step` on, read ahead.
 

@@ -46,6 +46,11 @@ class Division:
     shared_groups: tuple[str, ...] = ()
     validation: np.ndarray | None = None
 
+    @property
+    def chosen_on(self) -> np.ndarray:
+        """The rows on which the best step is chosen."""
+        return self.eval if self.validation is None else self.validation
+
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:

@@ -133,6 +133,12 @@ class Checkpoints:
         # The last of equals: the one that BestN keeps.
         return max(scored, key=lambda step: (scored[step], step), default=None)
 
+    def drop_after(self, step: int) -> None:
+        """Deletes every later step."""
+        for later in self.steps:
+            if later > step:
+                self._manager.delete(later)
+
     def metrics(self, step: int) -> dict[str, int | float] | None:
         """The metrics saved with a step; None where it has none."""
         return self._manager.metrics(step)

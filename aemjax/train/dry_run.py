@@ -39,7 +39,7 @@ def dry_run(
     parameters = sum(x.size for x in jax.tree.leaves(state.params))
     with contextlib.closing(batches):
         local = next(batches)
-        clips = len(local["audio"]) * jax.process_count()
+        clips = local["mean"].size * jax.process_count()
         batch = global_batch(local, split)
         step = plan.train_step.compile(state, batch)
         state, _ = step(state, batch)

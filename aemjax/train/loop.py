@@ -17,6 +17,7 @@ from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.profiler import Profiler
 from aemjax.train.progress import Progress
 from aemjax.train.sharding import global_batch, shardings
+from aemjax.train.side_by_side import AllCheckpoints
 from aemjax.train.state import TrainState
 from aemjax.train.watchdog import Watchdog
 
@@ -57,7 +58,7 @@ def fit(
     mesh: Mesh,
     cadence: Cadence,
     flops_per_clip: int | float,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | AllCheckpoints,
     card: Card,
     writer,
     profiler: Profiler,
@@ -113,7 +114,7 @@ def fit(
                 progress.restart(step)  # compiling tells nothing of the rate
                 first = False
             else:
-                progress.count(len(batch["audio"]) * jax.process_count())
+                progress.count(batch["mean"].size * jax.process_count())
             in_flight.append(scalars["loss"])
             if len(in_flight) > STEPS_AHEAD:
                 in_flight.popleft().block_until_ready()

@@ -1,22 +1,22 @@
 """How a model is trained: optimiser, augmentation, loss and the compiled step."""
 
 import dataclasses
-import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from aemjax.audio.augment import Augment
 from aemjax.models import AemNet, frozen_patterns, summarize
-from aemjax.train import losses, optimizer, param_groups
+from aemjax.train import losses, optimizer, param_groups, side_by_side
 from aemjax.train.distill import Distillation
 from aemjax.train.remat import POLICIES
-from aemjax.train.state import TrainState, create_state, initial_state
-from aemjax.train.step import jit_train_step
+from aemjax.train.state import TrainState, initial_state, jit_initial_state
+from aemjax.train.step import TrainStep, jit_train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Recipe:
     """A compiled way to train for so many steps, from a fresh state on.
 
     Attributes:
-      create_state: () -> the state at step 0.
-      state_shapes: () -> the same without its numbers.
+      initial_state: seed -> the state of a run at step 0.
+      state_shapes: the same without its numbers.
       train_step: (state, global batch) -> (state, scalars).
       total_steps: of the schedule.
       rates: updates done -> {"lr/GROUP": the learning rate of the last of them}.
@@ -34,12 +34,24 @@ class Recipe:
         frozen to the end.
     """
 
-    create_state: Callable[[], TrainState]
-    state_shapes: Callable[[], TrainState]
-    train_step: Callable
+    initial_state: Callable[[Any], TrainState]
+    state_shapes: TrainState
+    train_step: TrainStep
     total_steps: int
     rates: Callable[[int], dict[str, float]]
     flops_per_clip: int
+
+    def create_state(self) -> TrainState:
+        """The state at step 0; of several seeds that of runs side by side."""
+        seed = self.train_step.seed
+        if not seed.ndim:
+            return self.initial_state(seed)
+        return side_by_side.stack([self.initial_state(one) for one in seed])
+
+    def with_seed(self, seed: int | Sequence[int]) -> "Recipe":
+        """The same with another seed; several: for runs `side_by_side`."""
+        step = dataclasses.replace(self.train_step, seed=np.asarray(seed, np.uint32))
+        return dataclasses.replace(self, train_step=step)
 
 
 def create(
@@ -81,6 +93,8 @@ def create(
     """
     if remat not in POLICIES:
         raise ValueError(f"unknown remat {remat!r}; known: {list(POLICIES)}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed}, expected from 0 to {2**32 - 1}")
     if not 0 <= ema_decay < 1:
         raise ValueError(f"ema_decay is {ema_decay}, expected 0 <= ema_decay < 1")
     optimizer_options, schedule_options, augment_options, loss_options = map(
@@ -107,18 +121,16 @@ def create(
         found = optimizer.learning_rates(learning_rate, groups, step - 1)
         return {f"lr/{group}": rate for group, rate in found.items()}
 
-    start = {"seed": seed, "ema": ema_decay > 0}
-    state_shapes = functools.partial(
-        jax.eval_shape, functools.partial(initial_state, model, tx, **start)
-    )
-    phases = param_groups.phases(model, state_shapes().params, groups)
+    start = {"model": model, "tx": tx, "ema": ema_decay > 0}
+    shapes = jax.eval_shape(lambda: initial_state(0, **start))
+    phases = param_groups.phases(model, shapes.params, groups)
     flops = training_flops(phases[-1][1], n_samples=crop_samples)
     if distillation is not None and distillation.teacher is not None:
         taught_by = summarize(distillation.teacher, n_samples=crop_samples)
         flops += 2 * taught_by.total_macs
     return Recipe(
-        create_state=functools.partial(create_state, model, tx, mesh=mesh, **start),
-        state_shapes=state_shapes,
+        initial_state=jit_initial_state(mesh, **start),
+        state_shapes=shapes,
         train_step=jit_train_step(
             mesh,
             teacher=teacher,

@@ -1,13 +1,16 @@
 """What a run is made of at a step: arrays alone."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
+from jaxtyping import Array, Integer
 
 from aemjax.models import AemNet
 from aemjax.random import stream_key
@@ -52,9 +55,13 @@ class TrainState:
 
 
 def initial_state(
-    model: AemNet, tx: optax.GradientTransformation, *, seed: int, ema: bool = False
+    seed: int | Integer[Array, ""],
+    *,
+    model: AemNet,
+    tx: optax.GradientTransformation,
+    ema: bool = False,
 ) -> TrainState:
-    """The state at step 0, as a function to be jitted or traced."""
+    """The state at step 0."""
     variables = model.init(
         stream_key(seed, "init", 0), jnp.zeros((1, INIT_SAMPLES)), train=False
     )
@@ -67,20 +74,16 @@ def initial_state(
     return with_ema(state) if ema else state
 
 
-def create_state(
-    model: AemNet,
-    tx: optax.GradientTransformation,
-    *,
-    seed: int,
-    mesh: Mesh,
-    ema: bool = False,
-) -> TrainState:
-    """The state at step 0, made on the devices that will hold it."""
-    init = functools.partial(initial_state, model, tx, seed=seed, ema=ema)
+def jit_initial_state(mesh: Mesh, **static) -> Callable[[int], TrainState]:
+    """`initial_state` on the devices that will hold it; compiled once for all seeds."""
     replicated, _ = shardings(mesh)
-    # It runs once: most of an optimised build's time would go into random numbers.
-    options = {"xla_backend_optimization_level": 0}
-    return jax.jit(init, out_shardings=replicated, compiler_options=options)()
+    init = jax.jit(
+        functools.partial(initial_state, **static),
+        out_shardings=replicated,
+        # It runs seldom: most of an optimised build's time would go into random numbers.
+        compiler_options={"xla_backend_optimization_level": 0},
+    )
+    return lambda seed: init(np.asarray(seed, np.uint32))
 
 
 def with_ema(state: TrainState) -> TrainState:

@@ -7,12 +7,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
+from jaxtyping import Array, Integer
 
 from aemjax.audio.augment import Augment, standardize
 from aemjax.models import AemNet, stop_frozen
 from aemjax.random import stream_key
+from aemjax.train import side_by_side
 from aemjax.train.distill import Distillation
 from aemjax.train.remat import rematerialize
 from aemjax.train.sharding import shardings
@@ -34,7 +37,7 @@ def train_step(
     tx: optax.GradientTransformation,
     augment: Augment,
     loss_fn: Callable,
-    seed: int,
+    seed: int | Integer[Array, ""],
     distillation: Distillation | None = None,
     microbatches: int = 1,
     remat: str = "none",
@@ -111,6 +114,7 @@ def train_step(
 def phased_train_step(
     state: TrainState,
     batch: Batch,
+    seed: Integer[Array, ""],
     teacher: PyTree = None,
     *,
     phases: Sequence[tuple[int, AemNet]],
@@ -122,7 +126,8 @@ def phased_train_step(
       phases: (first step, model): the same network, frozen in other parts.
     """
     steps = [
-        functools.partial(train_step, model=model, **static) for _, model in phases
+        functools.partial(train_step, model=model, seed=seed, **static)
+        for _, model in phases
     ]
     if len(steps) == 1:
         return steps[0](state, batch, teacher)
@@ -157,41 +162,53 @@ def eval_step(params, batch_stats, batch: Batch, *, model: AemNet) -> Batch:
     return {key: value.astype(jnp.float32) for key, value in outputs.items()}
 
 
-def jit_train_step(mesh: Mesh, *, teacher: PyTree = None, **static) -> "TrainStep":
+def jit_train_step(
+    mesh: Mesh, *, seed: int, teacher: PyTree = None, **static
+) -> "TrainStep":
     """`phased_train_step` over a mesh; it is donated the state: never touch that again.
 
     Args:
-      teacher: weights on every device; an argument of the compiled step, not a constant.
+      seed: of every draw.
+      teacher: weights on every device; like the seed an argument of the compiled step,
+        not a constant.
     """
     replicated, split = shardings(mesh)
+    one = functools.partial(phased_train_step, **static)
+
+    def train_step(state, batch, seed, teacher):
+        step = side_by_side.all_at_once(one) if seed.ndim else one
+        return step(state, batch, seed, teacher)
+
     compiled = jax.jit(
-        functools.partial(phased_train_step, **static),
-        in_shardings=(replicated, split, replicated),
+        train_step,
+        in_shardings=(replicated, split, replicated, replicated),
         out_shardings=replicated,
         donate_argnums=0,
     )
-    return TrainStep(compiled, teacher)
+    return TrainStep(compiled, np.asarray(seed, np.uint32), teacher)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainStep:
-    """A compiled step that brings its teacher along.
+    """A compiled step that brings its seed and its teacher along.
 
     Attributes:
-      compiled: (state, batch, teacher) -> (state, scalars).
+      compiled: (state, batch, seed, teacher) -> (state, scalars).
+      seed: of every draw, uint32; several, "runs", of runs `side_by_side`.
       teacher: weights, or None.
     """
 
     compiled: Callable
+    seed: np.ndarray
     teacher: PyTree = None
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Scalars]:
-        return self.compiled(state, batch, self.teacher)
+        return self.compiled(state, batch, self.seed, self.teacher)
 
     def compile(self, state: TrainState, batch: dict[str, Any]) -> "TrainStep":
         """The step compiled now, for these arrays or their shapes."""
-        lowered = self.compiled.lower(state, batch, self.teacher)
-        return TrainStep(lowered.compile(), self.teacher)
+        lowered = self.compiled.lower(state, batch, self.seed, self.teacher)
+        return dataclasses.replace(self, compiled=lowered.compile())
 
 
 def jit_eval_step(mesh: Mesh, *, model: AemNet) -> Callable:

@@ -26,6 +26,7 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
     c = get_base()
     # A pretraining run: its best step; "@last" or "@STEP" behind it for another.
     c.init_from = ""
+    c.seeds = 1  # how many, from `seed` on: each trains by each division
     c.init_patterns = ("frontend/.*", "backbone/.*", "embedding/.*")
     c.data.update(
         protocol="kfold",  # official, kfold, draws, or lists: data.train and data.eval
@@ -47,6 +48,7 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
     c.optimizer.weight_decay = 2e-4
     c.loss.name = "ce"
     c.train.update(epochs=350.0, log_every_steps=50)
+    c.train.runs_at_once = 1  # divisions and seeds that one step trains: see docs
     c.eval.update(window_s=0.0, hop_s=0.0)  # of long clips; 0: whole
     c.eval.resamples = 1000  # of the bootstrap intervals at the end; 0: none
     c.checkpoint.metric = "accuracy"

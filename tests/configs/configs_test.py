@@ -156,7 +156,7 @@ def test_traces_at_full_size(job, name, variant):
         "std": array((rows,), jnp.float32),
         "labels": array((rows, config.model.num_classes), jnp.float32),
     }
-    state, scalars = jax.eval_shape(plan.train_step, plan.state_shapes(), batch)
+    state, scalars = jax.eval_shape(plan.train_step, plan.state_shapes, batch)
     assert plan.flops_per_clip > 1e7
     assert jax.tree.map(jnp.shape, state.params) == jax.tree.map(
         jnp.shape, shapes["params"]

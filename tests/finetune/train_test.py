@@ -117,6 +117,9 @@ def test_a_checkpoint_of_eight_devices_fine_tunes_on_one(tmp_path, esc50, pretra
         ({"data.protocol": "kfolds"}, "unknown protocol 'kfolds'; known: "),
         ({"data.protocol": "lists"}, "'lists' with train '' and eval ''"),
         ({"data.fold": 7}, r"no fold 7; it has \[1, 2, 3, 4, 5\]"),
+        ({"seeds": 0}, "seeds is 0, expected 1 or more"),
+        ({"train.runs_at_once": 0}, "train.runs_at_once is 0, expected 1 or more"),
+        ({"seed": -1}, "seed is -1, expected from 0 to 4294967295"),
         ({"data.validation_share": 2.0}, "validation_share is 2.0, expected between"),
         ({"optimizer.unfreeze_fraction": 0.4}, "frontend would begin to train at step"),
         ({"eval.hop_s": 0.5}, "windows of 0.0 s every 0.5 s: expected a frame"),
@@ -175,6 +178,29 @@ def test_a_drawn_division_with_focal_loss_and_as_many_classes_as_there_are(
     precision, recall = (summary[name]["mean"] for name in ("precision", "recall"))
     of_means = 2 * precision * recall / (precision + recall)
     assert summary["F1"]["of_means"] == pytest.approx(of_means)
+
+
+def test_seeds_side_by_side_train_as_one_by_one(tmp_path, esc50):
+    config = tiny_finetune(esc50, "scratch")
+    config.seeds = 2
+    config.train.update(ema_decay=0.5, log_every_steps=1)
+    one_by_one = train(config, tmp_path / "a")
+    config.train.runs_at_once = 5
+    at_once = train(config, tmp_path / "b")
+    assert [(run["fold"], run["seed"]) for run in at_once["runs"]] == [(1, 0), (1, 1)]
+    assert set(at_once["summary"]) == {"best", "last", "ema"}
+    for own, expected in zip(at_once["runs"], one_by_one["runs"], strict=True):
+        assert set(own) == set(expected)
+        assert own["last"]["step"] == expected["last"]["step"]
+        name = f"fold1_seed{own['seed']}"
+        found, wanted = (writer.read(tmp_path / run / name) for run in "ab")
+        assert [set(line) for line in found] == [set(line) for line in wanted]
+        # Later losses differ by rounding, which Adam amplifies.
+        assert found[0]["train/loss"] == pytest.approx(
+            wanted[0]["train/loss"], rel=1e-4
+        )
+    again = train(config, tmp_path / "b")["runs"]
+    assert again[1]["last"]["metrics"] == at_once["runs"][1]["last"]["metrics"]
 
 
 @pytest.fixture(scope="module")

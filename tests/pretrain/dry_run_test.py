@@ -44,7 +44,7 @@ def test_a_dry_pretraining(tmp_path, audioset, caplog, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     title, size, arguments, temporaries, operations, *rest = report(caplog)
     assert title == "a dry run, nothing is written:"
-    shapes = step_recipe(config, sharding.data_mesh()).state_shapes()
+    shapes = step_recipe(config, sharding.data_mesh()).state_shapes
     parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
     assert size == f"{parameters:,} parameters on 8 devices (cpu)"
     cost = step_cost(config, sharding.data_mesh())

@@ -10,7 +10,7 @@ from aemjax import cli, models
 from aemjax.data.prepared import PreparedSet
 from aemjax.train import checkpoint, evaluate, metrics, sharding
 from aemjax.train.intervals import bootstrap
-from aemjax.train.state import create_state
+from aemjax.train.state import jit_initial_state
 from tests.aemjax.train import steps
 
 
@@ -146,7 +146,7 @@ def test_averaged_weights_are_scored_beside_the_others(audioset):
     model = models.create("tests.tiny:Backbone", num_classes=12, width=0.125)
     tx = optax.identity()
     mesh = sharding.data_mesh()
-    one, other = (create_state(model, tx, seed=seed, mesh=mesh) for seed in (0, 1))
+    one, other = (jit_initial_state(mesh, model=model, tx=tx)(seed) for seed in (0, 1))
     evaluator = evaluate.Evaluator(model, mesh, batch_size=16, threads=1)
     states = one, one.replace(params=other.params)
     alone = [evaluator.metrics(state, data, rows) for state in states]

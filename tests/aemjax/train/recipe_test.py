@@ -88,7 +88,7 @@ def test_operations_are_three_forward_passes_and_one_of_a_teacher():
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_shapes_are_those_of_the_state(ema_decay):
     plan = make(ema_decay=ema_decay)
-    shapes = jax.tree.map(lambda x: (x.shape, x.dtype), plan.state_shapes())
+    shapes = jax.tree.map(lambda x: (x.shape, x.dtype), plan.state_shapes)
     state = plan.create_state()
     assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     assert (state.ema is not None) == (ema_decay > 0)

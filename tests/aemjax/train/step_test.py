@@ -12,7 +12,7 @@ import pytest
 from aemjax import models
 from aemjax.audio.augment import Augment
 from aemjax.train import losses, optimizer, sharding
-from aemjax.train.state import create_state
+from aemjax.train.state import jit_initial_state
 from aemjax.train.step import jit_train_step, split_rows
 from tests.aemjax.train import steps
 from tests.aemjax.train.steps import CLASSES
@@ -28,7 +28,7 @@ def train(devices, *, count, model="tests.tiny:Backbone", dtype="float32", trace
     model = models.create(model, num_classes=CLASSES, width=WIDTH, dtype=dtype)
     rate = optimizer.schedule("cosine", peak=1e-3, total_steps=10)
     tx = optimizer.create("adam", rate, weight_decay=1e-4)
-    state = create_state(model, tx, seed=0, mesh=mesh, ema=True)
+    state = jit_initial_state(mesh, model=model, tx=tx, ema=True)(0)
     if dtype == "float64":
         state = jax.tree.map(
             lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, state

@@ -10,7 +10,7 @@ import optax
 from aemjax import models
 from aemjax.audio.augment import Augment
 from aemjax.train import losses, sharding
-from aemjax.train.state import create_state
+from aemjax.train.state import jit_initial_state
 from aemjax.train.step import jit_train_step, train_step
 
 ROWS, SAMPLES, CLASSES = 16, 2400, 5
@@ -39,7 +39,7 @@ def a_batch(rows=ROWS, *, seed=0):
 def start(model=None, *, tx=GRADIENT, seed=0, ema=False):
     """The state at step 0, on the host."""
     mesh = sharding.data_mesh(jax.devices()[:1])
-    state = create_state(model or tiny(), tx, seed=seed, mesh=mesh, ema=ema)
+    state = jit_initial_state(mesh, model=model or tiny(), tx=tx, ema=ema)(seed)
     return jax.device_get(state)
 
 
