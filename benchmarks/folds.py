@@ -25,7 +25,7 @@ def run(*, repeats: int) -> list[dict]:
     ratios = {"one after the other": [], "side by side": []}
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        synthesize("esc50", folder / "raw", clips=100, seconds=1.0)
+        synthesize("esc50", folder / "raw", clips=100, classes=10, seconds=1.0)
         prepare("esc50", folder / "raw", folder / "set")
         for repeat in range(repeats):
             work = folder / f"run{repeat}"

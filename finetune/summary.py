@@ -3,17 +3,18 @@
 import numpy as np
 
 from aemjax.train import metrics
-from aemjax.train.intervals import fold_interval
+from aemjax.train.intervals import fold_interval, over_folds
 
 
 def summarize(runs: list[dict], which: str) -> dict[str, dict]:
-    """Mean, standard deviation and 95 % interval over divisions of every metric.
+    """Mean, standard deviation and 95 % interval of every metric, `over_folds`.
 
     The F1 of the mean precision and recall is beside the mean F1: they differ.
     """
     names = set.intersection(*(set(run[which]["metrics"]) for run in runs))
+    folds = [run["fold"] for run in runs]
     summary = {
-        name: spread([run[which]["metrics"][name] for run in runs])
+        name: spread(over_folds([run[which]["metrics"][name] for run in runs], folds))
         for name in sorted(names)
     }
     for kind in ("", "positive_"):

@@ -8,6 +8,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from optuna.trial import TrialState
 
+from aemjax.train.intervals import over_folds
 from aemjax.train.loop import evaluations as evaluations_of
 from finetune.search_space import Value, with_values
 from finetune.summary import spread
@@ -93,7 +94,8 @@ def _score(results: Mapping, select: str) -> Mapping:
     metric, runs = results["metric"], results["runs"]
     found = [run[select] for run in runs]
     if "validation" in found[0]:
-        return spread([about["validation"] for about in found])
+        folds = [run["fold"] for run in runs]
+        return spread(over_folds([about["validation"] for about in found], folds))
     score = dict(results["summary"][select][metric])
     if len(runs) == 1:
         score["interval"] = found[0].get("intervals", {}).get(metric)

@@ -14,7 +14,7 @@ from aemjax.data.folders import AnyPath, as_path
 from aemjax.models.aemnet import DEFAULT_HEADS
 from aemjax.train.card import Card
 from aemjax.train.checkpoint import load
-from aemjax.train.intervals import fold_interval
+from aemjax.train.intervals import fold_interval, over_folds
 from aemjax.train.metrics import COUNTS
 from aemjax.train.workdir import CONFIG, read_results
 from aemjax.train.writer import read
@@ -26,13 +26,12 @@ EVALUATED = "the clips evaluated on"
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """A metric over the folds of a run.
+    """A metric over the folds of a run; of one fold, over its seeds.
 
     Attributes:
-      mean: over folds.
-      std: sample deviation; None of one fold.
-      interval: 95 %, of the mean over folds; of one fold the bootstrap's over its
-        clips; None where there is neither.
+      std: sample deviation; None of one run.
+      interval: 95 %, of the mean; of one run the bootstrap's over its clips; None where
+        there is neither.
     """
 
     mean: int | float
@@ -95,12 +94,15 @@ class Run:
 
     @property
     def folders(self) -> dict[str, AnyPath]:
-        """Where each fold's metrics and checkpoints are, by its name."""
+        """Where each run's metrics and checkpoints are, by its name."""
         if not self.finetuning:
             return {"": self.path}
+        several = len(self.seeds) > 1
         return {
-            f"fold {fold['fold']}": self.path / f"fold{fold['fold']}_seed{fold['seed']}"
-            for fold in self.results["runs"]
+            f"fold {run['fold']}" + f", seed {run['seed']}" * several: (
+                self.path / f"fold{run['fold']}_seed{run['seed']}"
+            )
+            for run in self.results["runs"]
         }
 
     @property
@@ -136,7 +138,7 @@ class Run:
         values = [found.get(metric) for found in self._metrics(entry)]
         if not values or None in values:
             return None
-        return _spread(values, self._bootstrap(entry, metric))
+        return self._spread(values, entry, metric)
 
     def selected(self, entry: str, metric: str) -> Spread | None:
         """`spread` of the weights that the run was selected by: averaged, or as they are."""
@@ -153,9 +155,16 @@ class Run:
             fold.get("ema", {}).get("metrics", {}).get(metric)
             for fold in self.results["runs"]
         ]
-        return (
-            None if None in values else _spread(values, self._bootstrap("ema", metric))
-        )
+        return None if None in values else self._spread(values, "ema", metric)
+
+    def _spread(self, values: Sequence[int | float], entry: str, metric: str) -> Spread:
+        if self.finetuning:
+            values = over_folds(values, [run["fold"] for run in self.results["runs"]])
+        if len(values) == 1:
+            interval = self._bootstrap(entry, metric)
+            return Spread(float(values[0]), None, tuple(interval) if interval else None)
+        std = float(np.std(values, ddof=1))
+        return Spread(float(np.mean(values)), std, fold_interval(values))
 
     def _metrics(self, entry: str) -> list[Mapping[str, int | float]]:
         if self.finetuning:
@@ -274,16 +283,6 @@ def read_run(folder: str | AnyPath, *, name: str | None = None) -> Run:
 def read_config(path: AnyPath) -> dict[str, Any]:
     """What config.json of a run's folder says."""
     return json.loads((path / CONFIG).read_text())
-
-
-def _spread(
-    values: Sequence[int | float], bootstrap: Sequence[int | float] | None
-) -> Spread:
-    if len(values) == 1:
-        interval = tuple(bootstrap) if bootstrap else None
-        return Spread(float(values[0]), None, interval)
-    std = float(np.std(values, ddof=1))
-    return Spread(float(np.mean(values)), std, fold_interval(list(values)))
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

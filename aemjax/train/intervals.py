@@ -89,6 +89,24 @@ def _percentiles(values: np.ndarray) -> list[float] | None:
     return np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
 
 
+def over_folds(
+    values: Sequence[int | float], folds: Sequence[int]
+) -> list[int | float]:
+    """What a deviation and an interval are of: of one fold, the values of its seeds.
+
+    Of several folds the mean over seeds of each: seeds say nothing of other clips.
+
+    Args:
+      folds: of each value.
+    """
+    if len(set(folds)) == 1:
+        return list(values)
+    return [
+        float(np.mean([v for v, of in zip(values, folds, strict=True) if of == fold]))
+        for fold in dict.fromkeys(folds)
+    ]
+
+
 def fold_interval(values: Sequence[int | float]) -> tuple[float, float] | None:
     """Student's t interval of a mean over folds; None for one fold.
 

@@ -15,7 +15,7 @@ The official lists share the patients 156 and 218, and name one recording otherw
 its file, which the thesis most likely counted to the test side; here it trains. From
 scratch: `--config.optimizer.lr_fraction=1.0` without `init_from`. `alpha` is one minus
 each class' share of the clips evaluated on, as published for the official lists; for the
-other divisions it is taken from each of them.
+other divisions it is that of all of them together.
 """
 
 from ml_collections import ConfigDict

@@ -63,6 +63,7 @@ def write_run(
     *,
     dataset="icbhi2017",
     folds=1,
+    seeds=1,
     seed=0,
     k=4,
     metric="AS",
@@ -84,12 +85,13 @@ def write_run(
     runs = [
         {
             "fold": fold,
-            "seed": 0,
+            "seed": own_seed,
             "train_clips": whole - 40 - missing - fold,
             "eval_clips": 40 + fold,
             "shared_groups": 0,
             **{name: entry(rng, k=k, metrics=metrics) for name in entries},
         }
+        for own_seed in range(seeds)
         for fold in range(1, folds + 1)
     ]
     results = {
@@ -104,7 +106,7 @@ def write_run(
         "summary": {which: summarize(runs, which) for which in ("best", "last")},
     }
     for run in runs:
-        fold = folder / f"fold{run['fold']}_seed0"
+        fold = folder / f"fold{run['fold']}_seed{run['seed']}"
         fold.mkdir(parents=True)
         lines = [
             {"step": step, "train/loss": 2 / step, f"eval/{metric}": step / 10}

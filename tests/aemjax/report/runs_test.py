@@ -31,6 +31,18 @@ def test_figures_are_those_of_the_results(tmp_path):
     assert run.spread("last", "mAP") is None
 
 
+@pytest.mark.parametrize("folds", [1, 3])
+def test_several_seeds_are_named_and_spread_like_the_results(tmp_path, folds):
+    results = made.write_run(tmp_path / "run", folds=folds, seeds=2)
+    run = read_run(tmp_path / "run")
+    assert run.seeds == [0, 1]
+    assert len(run.folders) == 2 * folds
+    assert run.folders["fold 1, seed 1"] == tmp_path / "run" / "fold1_seed1"
+    found, summary = run.spread("last", "AS"), results["summary"]["last"]["AS"]
+    assert (found.mean, found.std) == pytest.approx((summary["mean"], summary["std"]))
+    assert found.interval == pytest.approx(summary["interval"])
+
+
 def test_one_fold_has_the_bootstraps_interval(tmp_path):
     results = made.write_run(tmp_path / "run")
     found = read_run(tmp_path / "run").spread("best", "AS")

@@ -113,6 +113,12 @@ def test_one_group_has_no_interval():
     assert list(found.values()) == [None]
 
 
+def test_seeds_of_a_fold_count_as_one_where_there_are_several_folds():
+    values, folds = [1.0, 4.0, 3.0, 8.0], [1, 2, 1, 2]
+    assert intervals.over_folds(values, folds) == [2.0, 6.0]
+    assert intervals.over_folds(values, [3, 3, 3, 3]) == values
+
+
 def test_fold_interval_of_a_hand_computed_case():
     # Mean 2, deviation 1, Student's t of 2 degrees of freedom 4.302653.
     half = 4.302653 / np.sqrt(3)
