@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import jax
-import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -15,15 +14,15 @@ from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data import pipeline, sampling
 from aemjax.data.folders import AnyPath
 from aemjax.data.prepared import PreparedSet
-from aemjax.data.splits import Division
-from aemjax.train import calibration, checkpoint, metrics, sharding, side_by_side
+from aemjax.train import calibration, metrics, sharding, side_by_side
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.evaluate import Evaluator, intervals, score
 from aemjax.train.loop import Cadence, eval_interval, fit
 from aemjax.train.profiler import Profiler
 from aemjax.train.recipe import Recipe
-from aemjax.train.state import TrainState, with_ema
+from aemjax.train.state import TrainState
 from aemjax.train.writer import open_writer
+from finetune.start import Run, Start, starting_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Job:
 
     Attributes:
       recipe: with whatever seed.
-      source: weights to start from; None: from scratch.
+      start: what the runs start from.
       observe_evaluation: of `finetune.train.train`.
     """
 
@@ -41,27 +40,9 @@ class Job:
     mesh: Mesh
     evaluator: Evaluator
     recipe: Recipe
-    source: dict | None
+    start: Start
     profiler: Profiler
     observe_evaluation: Callable[[int, int, dict], None] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One training: by a division, with a seed.
-
-    Attributes:
-      index: in the order of all.
-    """
-
-    index: int
-    division: Division
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return f"fold{self.division.number}_seed{self.seed}"
 
 
 def crops(config: ConfigDict, data: PreparedSet, run: Run) -> pipeline.CropBatches:
@@ -96,13 +77,6 @@ def prepare(
     return how, side_by_side.Batches(each)
 
 
-def states_of(state: TrainState, runs: Sequence[Run]) -> list[TrainState]:
-    """The state of each of the runs that train side by side, or of the one."""
-    if len(runs) == 1:
-        return [state]
-    return [side_by_side.pick(state, number) for number in range(len(runs))]
-
-
 def train_runs(job: Job, runs: Sequence[Run], folder: AnyPath) -> list[dict]:
     """Trains runs, several side by side, each into a folder of its own in `folder`.
 
@@ -129,7 +103,7 @@ def train_runs(job: Job, runs: Sequence[Run], folder: AnyPath) -> list[dict]:
         return found
 
     def evaluate(state: TrainState) -> dict:
-        states = states_of(state, runs)
+        states = side_by_side.states_of(state, len(runs))
         found = [evaluate_one(*pair) for pair in zip(runs, states, strict=True)]
         return side_by_side.named(found) if len(runs) > 1 else found[0]
 
@@ -155,7 +129,7 @@ def train_runs(job: Job, runs: Sequence[Run], folder: AnyPath) -> list[dict]:
             for run in runs
         ]
         fit(
-            _start(job, how),
+            starting_state(job.start, how, runs, job.mesh),
             train_step=how.train_step,
             batches=lambda step: pipeline.train_batches(
                 batches, start_step=step, threads=config.data.threads
@@ -176,18 +150,6 @@ def train_runs(job: Job, runs: Sequence[Run], folder: AnyPath) -> list[dict]:
             _results(_Scores(job, run, one), how.total_steps, card.item)
             for run, one in zip(runs, own, strict=True)
         ]
-
-
-def _start(job: Job, how: Recipe) -> TrainState:
-    state = how.create_state()
-    if job.source is None:
-        return state
-    runs = how.train_step.seed.shape
-    source = jax.tree.map(lambda x: np.broadcast_to(x, (*runs, *x.shape)), job.source)
-    weights = checkpoint.merge(state.weights, source, job.config.init_patterns)
-    replicated, _ = sharding.shardings(job.mesh)
-    state = state.replace(**jax.device_put(weights, replicated))
-    return state if state.ema is None else with_ema(state)
 
 
 def _results(scores: "_Scores", total_steps: int, item: str) -> dict[str, object]:

@@ -17,19 +17,20 @@ from aemjax.data.inspect import check_before_training
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import Division, Protocol, divide, hold_out
 from aemjax.train import (
-    checkpoint,
     losses,
     metrics,
     param_groups,
     recipe,
     sharding,
+    side_by_side,
     workdir,
 )
 from aemjax.train.dry_run import dry_run
 from aemjax.train.evaluate import Evaluator
 from aemjax.train.loop import eval_interval
 from aemjax.train.profiler import Profiler
-from finetune.division import Job, Run, prepare, states_of, train_runs
+from finetune.division import Job, prepare, train_runs
+from finetune.start import Run, check_pruning, read_start
 from finetune.summary import summarize
 
 # Of config.optimizer: which parameters train at which rate.
@@ -124,9 +125,8 @@ def train(
         ema_decay=config.train.ema_decay,
     )
     profiler = Profiler(profile_steps, folder)
-    source, source_step = _pretrained(config)
-    if source is not None:
-        checkpoint.merge(shapes, source, config.init_patterns)
+    start = read_start(config, shapes)
+    check_pruning(config, runs, shapes["params"])
     job = Job(
         config,
         data,
@@ -140,7 +140,7 @@ def train(
             hop_s=config.eval.hop_s,
         ),
         how,
-        source,
+        start,
         profiler,
         observe_evaluation,
     )
@@ -154,7 +154,7 @@ def train(
             how,
             batches=pipeline.train_batches(batches, threads=config.data.threads),
             evaluate=lambda state: job.evaluator.logits(
-                states_of(state, together[0])[0].weights, data, rows
+                side_by_side.states_of(state, len(together[0]))[0].weights, data, rows
             ),
             mesh=mesh,
         )
@@ -162,7 +162,7 @@ def train(
         return {}
     fixed = config.to_dict() | {
         "data_fingerprint": data.fingerprint,
-        "init_step": source_step,
+        "init_step": start.step,
     }
     if workdir.open_workdir(folder, fixed):
         logging.info("%s has finished its %d runs", folder, len(runs))
@@ -177,7 +177,8 @@ def train(
         "dataset": data.manifest["dataset"],
         "split": protocol.describe(data),
         "init_from": config.init_from,
-        "init_step": source_step,
+        "init_step": start.step,
+        "sparsity": config.prune.sparsity,
         "lr_fraction": config.optimizer.lr_fraction,
         "selected_on": _selected_on(config),
         "metric": config.checkpoint.metric.removeprefix("ema_"),
@@ -248,33 +249,3 @@ def _loss_options(
         known = np.concatenate([division.chosen_on for division in divisions])
         options["alpha"] = losses.alpha_from_shares(data.labels_multi_hot(known))
     return options
-
-
-def _pretrained(config: ConfigDict):
-    """(weights to start from, their step); (None, None) for training from scratch."""
-    if not config.init_from:
-        for name, value in (("lr_fraction", 1), ("unfreeze_fraction", 0)):
-            if (found := config.optimizer[name]) != value:
-                raise ValueError(
-                    f"optimizer.{name} is {found}, but there is no init_from: training "
-                    f"from scratch needs {name} {value}; or name a pretraining run with "
-                    "--config.init_from=WORKDIR"
-                )
-        return None, None
-    weights, card, step = checkpoint.load(config.init_from)
-    if card.sample_rate != SAMPLE_RATE:
-        raise ValueError(
-            f"{config.init_from} was trained at {card.sample_rate} Hz, expected "
-            f"{SAMPLE_RATE}"
-        )
-    embedder = ("name", "frontend", "width")
-    found, wanted = (
-        {key: model[key] for key in embedder} for model in (card.model, config.model)
-    )
-    if found != wanted:
-        raise ValueError(
-            f"{config.init_from} is a checkpoint of another model; "
-            + workdir.difference(found, wanted, "the checkpoint", "config.model")
-        )
-    logging.info("starting from step %d of %s", step, config.init_from)
-    return weights, step

@@ -1,10 +1,11 @@
 """Orbax checkpoints: one step = weights, optimiser, EMA and a JSON card.
 
-    WORKDIR/checkpoints/STEP/{weights,optimizer,ema,card,metrics}
+    WORKDIR/checkpoints/STEP/{weights,optimizer,ema,masks,card,metrics}
 
 `weights` is what inference needs: {"params", "batch_stats"}; `ema` is the same with the
-averaged parameters. The newest, the best by a metric and step 0 are kept. With several
-processes, each calls what is here, as often and in the same order.
+averaged parameters; `masks` are those of a pruned network. The newest, the best by a
+metric and step 0 are kept. With several processes, each calls what is here, as often and
+in the same order.
 """
 
 import contextlib
@@ -104,6 +105,8 @@ class Checkpoints:
         }
         if state.ema is not None:
             items["ema"] = ocp.args.StandardSave(state.averaged)
+        if state.masks is not None:
+            items["masks"] = ocp.args.StandardSave(state.masks)
         with self._writing():
             self._manager.save(
                 int(state.step),
@@ -171,6 +174,8 @@ class Checkpoints:
         wanted = {"weights": like.weights, "optimizer": like.opt_state}
         if like.ema is not None:
             wanted["ema"] = like.averaged
+        if like.masks is not None:
+            wanted["masks"] = like.masks
         self._check_shapes(step, wanted["weights"])
         restored = self._manager.restore(
             step,
@@ -184,6 +189,7 @@ class Checkpoints:
             batch_stats=restored.weights["batch_stats"],
             opt_state=restored.optimizer,
             ema=restored.ema["params"] if like.ema is not None else None,
+            masks=restored.masks if like.masks is not None else None,
         )
 
     def load_weights(self, step: int, item: str = "weights") -> PyTree:

@@ -21,7 +21,7 @@ from aemjax.train.checkpoint import Checkpoints
 from aemjax.train.state import TrainState
 from aemjax.train.writer import MetricWriter, NoWriter
 
-AXES = TrainState(step=None, params=0, batch_stats=0, opt_state=0, ema=0)
+AXES = TrainState(step=None, params=0, batch_stats=0, opt_state=0, ema=0, masks=0)
 
 
 def all_at_once(step: Callable) -> Callable:
@@ -51,6 +51,11 @@ def pick(state: TrainState, run: int) -> TrainState:
     """The state of one run."""
     one = jax.tree.map(lambda x: x[run], state.replace(step=()))
     return one.replace(step=state.step)
+
+
+def states_of(state: TrainState, runs: int) -> list[TrainState]:
+    """The state of each of several runs, or of the one, which is not stacked."""
+    return [state] if runs == 1 else [pick(state, run) for run in range(runs)]
 
 
 def named(values: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class TrainState:
       batch_stats: float32 running statistics, global over the mesh.
       opt_state: the optimiser's.
       ema: exponential moving average of `params`; None where it is off.
+      masks: of pruned parameters, as `masks.apply_masks` takes them; None: of none.
     """
 
     step: PyTree
@@ -38,6 +39,7 @@ class TrainState:
     batch_stats: PyTree
     opt_state: optax.OptState
     ema: PyTree = None
+    masks: PyTree = None
 
     @property
     def weights(self) -> dict[str, PyTree]:

@@ -17,6 +17,7 @@ from aemjax.models import AemNet, stop_frozen
 from aemjax.random import stream_key
 from aemjax.train import side_by_side
 from aemjax.train.distill import Distillation
+from aemjax.train.masks import apply_masks
 from aemjax.train.remat import rematerialize
 from aemjax.train.sharding import shardings
 from aemjax.train.state import TrainState
@@ -100,8 +101,9 @@ def train_step(
             accumulate, (zeros, state.batch_stats), (*parts, jnp.arange(microbatches))
         )
         loss = loss.mean()
+    grads = apply_masks(grads, state.masks)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    params = apply_masks(optax.apply_updates(state.params, updates), state.masks)
     state = state.replace(
         step=step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
     )

@@ -26,6 +26,14 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
     c = get_base()
     # A pretraining run: its best step; "@last" or "@STEP" behind it for another.
     c.init_from = ""
+    c.prune = ConfigDict(
+        {
+            "run": "",  # a fine-tuning run whose weights say what goes; "@last", "@STEP"
+            "sparsity": 0.0,  # share of all parameters that is zero; kernels alone go
+            "scope": "global",  # or layer: the same share of each
+            "start": "init_from",  # what is left is rewound to it; run: it is kept; STEP
+        }
+    )
     c.seeds = 1  # how many, from `seed` on: each trains by each division
     c.init_patterns = ("frontend/.*", "backbone/.*", "embedding/.*")
     c.data.update(

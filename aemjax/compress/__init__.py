@@ -1,0 +1,1 @@
+"""Pruning, and the bytes that a network takes."""
