@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_prepare,
         _add_inspect,
         _add_summary,
+        _add_size,
         _add_evaluate,
         _add_embed,
         _add_report,
@@ -238,6 +239,41 @@ def _read_config(spec: str):
     path, _, variant = spec.partition(":")
     get_config = runpy.run_path(path)["get_config"]
     return get_config(variant) if variant else get_config()
+
+
+def _add_size(verbs) -> None:
+    parser = _verb(verbs, "size", _size, "bytes that a checkpoint's parameters take")
+    parser.add_argument(
+        "checkpoint", help="a run's folder; '@last' or '@STEP' behind it"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "int8"),
+        default="int8",
+        help="of kernels; default: int8",
+    )
+    parser.add_argument("--budget", help="such as 128KiB: which sparsity meets it")
+    parser.add_argument("--json", action="store_true")
+
+
+def _size(options) -> None:
+    from aemjax.compress import size
+    from aemjax.train.checkpoint import load
+
+    width = {"float32": 4, "int8": 1}[options.dtype]
+    layers = size.measure(load(options.checkpoint)[0]["params"])
+    sparsities = {}
+    if options.budget:
+        budget = size.parse_budget(options.budget)
+        found = size.sparsity_for(layers, budget, width=width)
+        sparsities = dict(zip(("published", "stored"), found, strict=True))
+    if options.json:
+        about = size.to_dict(layers, width=width)
+        print(json.dumps(about | {"sparsity": sparsities} if sparsities else about))
+        return
+    print(size.table(layers, width=width))
+    for count, sparsity in sparsities.items():
+        print(f"{options.budget} by the {count} count: sparsity {sparsity:.5f} or more")
 
 
 def _add_evaluate(verbs) -> None:
