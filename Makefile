@@ -12,6 +12,7 @@ TWO_WORKERS := --numprocesses 2 --dist loadfile
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps jax2onnx
 	touch $@
 
 demo: $(STAMP)

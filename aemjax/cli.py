@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_size,
         _add_evaluate,
         _add_embed,
+        _add_export,
         _add_report,
     ):
         add(verbs)
@@ -339,6 +340,37 @@ def _embed(options) -> None:
     )
     shown = ("checkpoint", "step", "split", "clips", "logits")
     print(json.dumps({key: about[key] for key in shown}))
+
+
+def _add_export(verbs) -> None:
+    parser = _verb(
+        verbs, "export", _export, "write a checkpoint for other engines, and check it"
+    )
+    parser.add_argument(
+        "checkpoint", help="a run's folder; '@last' or '@STEP' behind it"
+    )
+    parser.add_argument("--format", required=True, help="onnx or stablehlo")
+    parser.add_argument("--out", required=True, help="file to write")
+    parser.add_argument(
+        "--standardize",
+        action="store_true",
+        help="the file takes audio as it comes, and standardises each clip itself",
+    )
+    parser.add_argument("--data", help="prepared set, to try clips of it beside noise")
+
+
+def _export(options) -> None:
+    from aemjax.export.check import real_audio
+    from aemjax.export.write import export_checkpoint
+
+    about = export_checkpoint(
+        options.checkpoint,
+        options.out,
+        format=options.format,
+        standardize=options.standardize,
+        batches=real_audio(options.data) if options.data else None,
+    )
+    print(json.dumps(about))
 
 
 def _add_report(verbs) -> None:

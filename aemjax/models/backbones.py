@@ -52,8 +52,9 @@ def scaled(channels: int, width: float) -> int:
 
 def pool_ceil(x: Image, valid: Valid) -> tuple[Map, Valid]:
     """2x2 max-pool with stride 2; keeps an incomplete last window, on both axes."""
-    padding = ((0, x.shape[1] % 2), (0, x.shape[2] % 2))
-    x = ops.max_pool(x, (2, 2), (2, 2), padding)
+    # Of a symbolic length one is right too: of an even one that row is in no window.
+    padding = [(0, n % 2 if isinstance(n, int) else 1) for n in x.shape[1:3]]
+    x = ops.max_pool(x, (2, 2), (2, 2), tuple(padding))
     return x, strided(valid, 2)
 
 

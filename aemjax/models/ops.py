@@ -3,18 +3,37 @@
 On CPU a grouped convolution and the gradient of a max-pool take many times what their
 arithmetic needs (`python -m benchmarks ops` prints the ratios), so both are written
 there as shifted element-wise arithmetic. Every other platform gets XLA's own operation.
+(On CPU that of a max-pool also reads outside of one clip's map of a frame or two, in jax
+0.10.2: whole networks gave other scores.)
 """
 
+import contextlib
+import contextvars
 import itertools
+from collections.abc import Iterator
 from functools import reduce
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+# Whether every platform gets XLA's own operations.
+_plain = contextvars.ContextVar("plain", default=False)
+
 Image = Float[Array, "b f w c"]
 Kernel = Float[Array, "3 3 1 c"]
+
+
+@contextlib.contextmanager
+def plain_forms() -> Iterator[None]:
+    """Within it models are traced as plain operations, which other engines know."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
 
 
 def plain_depthwise(x: Image, kernel: Kernel) -> Image:
@@ -88,6 +107,8 @@ def depthwise_conv(x, kernel, window_strides, padding, **options) -> Image:
             f"depthwise_conv does 3x3, stride 1, padding 1; got kernel {kernel.shape}, "
             f"strides {window_strides}, padding {padding}"
         )
+    if _plain.get():
+        return plain_depthwise(x, kernel)
     return lax.platform_dependent(
         x, kernel, cpu=shifted_depthwise, default=plain_depthwise
     )
@@ -111,6 +132,10 @@ def max_pool(
     Where several elements of a window are its maximum, which of them the gradient
     reaches depends on the platform; after a ReLU only zeros tie, where it is zero.
     """
+    if _plain.get():
+        # The padding is written out: some converters drop that of a pool.
+        x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
+        return plain_max_pool(x, window, strides, ((0, 0),) * len(window))
     return lax.platform_dependent(
         x,
         cpu=lambda x: shifted_max_pool(x, window, strides, padding),
@@ -120,14 +145,7 @@ def max_pool(
 
 def plain_max_pool(x, window, strides, padding) -> Array:
     """XLA's own."""
-    return lax.reduce_window(
-        x,
-        -jnp.inf,
-        lax.max,
-        (1, *window, 1),
-        (1, *strides, 1),
-        ((0, 0), *padding, (0, 0)),
-    )
+    return nn.max_pool(x, window_shape=window, strides=strides, padding=padding)
 
 
 def shifted_max_pool(x, window, strides, padding) -> Array:
@@ -139,11 +157,17 @@ def shifted_max_pool(x, window, strides, padding) -> Array:
     ]
 
     def view(offsets):
-        slices = (
-            slice(offset, offset + (output - 1) * stride + 1, stride)
-            for offset, output, stride in zip(offsets, outputs, strides, strict=True)
-        )
-        return x[:, *slices]
+        seen = x
+        for axis, (offset, output, stride) in enumerate(
+            zip(offsets, outputs, strides, strict=True), 1
+        ):
+            if isinstance(output, int):
+                stop = offset + (output - 1) * stride + 1
+                seen = lax.slice_in_dim(seen, offset, stop, stride, axis)
+            else:  # no end of a slice may be symbolic
+                places = offset + stride * jnp.arange(output)
+                seen = jnp.take(seen, places, axis, mode="clip")
+        return seen
 
     return reduce(_larger, map(view, itertools.product(*map(range, window))))
 

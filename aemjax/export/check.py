@@ -1,0 +1,87 @@
+"""Whether a file gives the outputs of the model that it came from."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aemjax.audio.augment import MIN_STD
+from aemjax.export.graph import Network
+
+TOLERANCE = 1e-4  # of float32 logits
+LENGTHS_S = (0.01, 0.3, 1.0, 3.7, 10.0)
+SAMPLE_RATE = 16_000
+
+
+def random_audio(lengths_s: Iterable[int | float] = LENGTHS_S) -> list[np.ndarray]:
+    """Clips "b t" of each length: noise, in batches of one, two and three.
+
+    Of mean 0 and deviation 1, so that a network takes them standardising or not.
+    """
+    rng = np.random.default_rng(0)
+    batches = []
+    for number, seconds in enumerate(lengths_s):
+        audio = rng.normal(size=(1 + number % 3, round(seconds * SAMPLE_RATE)))
+        audio -= audio.mean(axis=1, keepdims=True)
+        batches.append((audio / audio.std(axis=1, keepdims=True)).astype(np.float32))
+    return batches
+
+
+def real_audio(data: str | Path, *, clips: int = 8) -> list[np.ndarray]:
+    """Whole clips "1 t" of a prepared set, of mean 0 and deviation 1.
+
+    The shortest, the longest, and others evenly between them.
+
+    Raises:
+      ValueError: if the folder holds no prepared set.
+    """
+    from aemjax.data.prepared import PreparedSet  # which a check on noise goes without
+
+    prepared = PreparedSet(data)
+    by_length = np.argsort(prepared.n_samples, kind="stable")
+    places = np.linspace(0, len(by_length) - 1, min(clips, len(by_length)))
+    found = []
+    for row in by_length[np.unique(places.round().astype(int))]:
+        audio = prepared.read_audio(int(row)) / 32_768
+        std = max(float(prepared.std[row]), MIN_STD)
+        found.append(((audio - prepared.mean[row]) / std).astype(np.float32)[None])
+    return found
+
+
+def check(
+    network: Network,
+    run: Callable[[np.ndarray], Sequence[np.ndarray]],
+    batches: Iterable[np.ndarray],
+    *,
+    what: str,
+    tolerance: float = TOLERANCE,
+) -> float:
+    """The largest difference of logits between an engine and the model.
+
+    Args:
+      run: audio "b t" -> the engine's (logits, embedding).
+      what: the file, in words.
+
+    Raises:
+      ValueError: if it is beyond the tolerance, or the engine's shapes are others.
+    """
+    worst = 0.0
+    for audio in batches:
+        for name, found, expected in zip(
+            ("logits", "embedding"), run(audio), network(audio), strict=True
+        ):
+            if found.shape != expected.shape:
+                raise ValueError(
+                    f"{what}: {name} of audio {audio.shape} are {found.shape}, those of "
+                    f"the model {expected.shape}"
+                )
+            difference = float(np.abs(found - expected).max())
+            # Not a number is beyond it too.
+            if not difference <= tolerance:
+                raise ValueError(
+                    f"{what}: {name} of audio {audio.shape} differ from the model's by "
+                    f"{difference:.3g}, more than {tolerance:g}; nothing is written"
+                )
+            if name == "logits":
+                worst = max(worst, difference)
+    return worst

@@ -1,0 +1,60 @@
+"""ONNX files, by jax2onnx, run by ONNX Runtime."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from aemjax.export.graph import INPUT, OUTPUTS, Network
+from aemjax.models import ops
+
+# It lists the libraries that its own examples lack.
+logging.getLogger("jax2onnx").setLevel(logging.ERROR)
+
+
+def write(network: Network, path: Path) -> None:
+    """Writes a file with any batch and any length of audio."""
+    import jax2onnx  # after the level of its log is set
+
+    with ops.plain_forms():
+        model = jax2onnx.to_onnx(
+            network.function,
+            [("batch", "samples")],
+            model_name="aemjax",
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+        )
+    # Shapes of values in between: those of the time axis are stale.
+    model.graph.ClearField("value_info")
+    for key, value in network.metadata.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+class Engine:
+    """A file in ONNX Runtime, on the CPU.
+
+    Attributes:
+      metadata: of the file.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 0):
+        """Loads it.
+
+        Args:
+          threads: 0: as many as the engine takes.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        self.metadata = self._session.get_modelmeta().custom_metadata_map
+
+    def __call__(self, audio: np.ndarray) -> list[np.ndarray]:
+        """[logits "b k", embedding "b d"] of audio "b t"."""
+        return self._session.run(list(OUTPUTS), {INPUT: audio})
