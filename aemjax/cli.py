@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import math
 import sys
 from collections.abc import Sequence
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ImportError as error:
         if options.traceback:
             raise
-        sys.exit(f"error: {error}; this verb needs `pip install 'aemjax[train]'`")
+        sys.exit(f"error: {error}; this verb needs {options.needs}")
     except (ValueError, OSError) as error:
         if options.traceback:
             raise
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _verb(verbs, name: str, run, text: str) -> argparse.ArgumentParser:
     parser = verbs.add_parser(name, help=text, description=text)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, needs="`pip install 'aemjax[train]'`")
     return parser
 
 
@@ -274,7 +275,8 @@ def _size(options) -> None:
         return
     print(size.table(layers, width=width))
     for count, sparsity in sparsities.items():
-        print(f"{options.budget} by the {count} count: sparsity {sparsity:.5f} or more")
+        shown = math.ceil(sparsity * 1e6) / 1e6  # what is printed meets it too
+        print(f"{options.budget} by the {count} count: sparsity {shown:.6f} or more")
 
 
 def _add_evaluate(verbs) -> None:
@@ -345,6 +347,10 @@ def _embed(options) -> None:
 def _add_export(verbs) -> None:
     parser = _verb(
         verbs, "export", _export, "write a checkpoint for other engines, and check it"
+    )
+    parser.set_defaults(
+        needs="`pip install 'aemjax[export]'`, and for onnx `pip install --no-deps "
+        "jax2onnx==0.17.1` after it"
     )
     parser.add_argument(
         "checkpoint", help="a run's folder; '@last' or '@STEP' behind it"

@@ -37,6 +37,8 @@ def run(*, repeats: int) -> list[dict]:
                 seconds = _seconds(folder / "set", work / name, at_once=at_once)
                 ratios[name].append(single / seconds)
     rows = []
+    apart, together = map(statistics.median, ratios.values())
+    print(f"one command, one after the other / side by side {together / apart:.2f}")
     for name, values in ratios.items():
         ratio = statistics.median(values)
         print(f"five commands / one, {name:<20} {ratio:.2f}")

@@ -14,7 +14,7 @@ from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data import pipeline, sampling
 from aemjax.data.folders import AnyPath
 from aemjax.data.prepared import PreparedSet
-from aemjax.train import calibration, metrics, sharding, side_by_side
+from aemjax.train import all_runs, calibration, metrics, sharding, side_by_side
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.evaluate import Evaluator, intervals, score
 from aemjax.train.loop import Cadence, eval_interval, fit
@@ -68,13 +68,13 @@ def crops(config: ConfigDict, data: PreparedSet, run: Run) -> pipeline.CropBatch
 
 def prepare(
     job: Job, runs: Sequence[Run]
-) -> tuple[Recipe, pipeline.CropBatches | side_by_side.Batches]:
+) -> tuple[Recipe, pipeline.CropBatches | all_runs.Batches]:
     """How runs are trained, several side by side, and on which batches."""
     each = [crops(job.config, job.data, run) for run in runs]
     if len(runs) == 1:
         return job.recipe.with_seed(runs[0].seed), each[0]
     how = job.recipe.with_seed([run.seed for run in runs])
-    return how, side_by_side.Batches(each)
+    return how, all_runs.Batches(each)
 
 
 def train_runs(job: Job, runs: Sequence[Run], folder: AnyPath) -> list[dict]:
@@ -122,7 +122,7 @@ def train_runs(job: Job, runs: Sequence[Run], folder: AnyPath) -> list[dict]:
             )
             for run in runs
         ]
-        checkpoints = side_by_side.AllCheckpoints(own) if len(own) > 1 else own[0]
+        checkpoints = all_runs.AllCheckpoints(own) if len(own) > 1 else own[0]
         start_step = checkpoints.latest_step or 0
         writers = [
             stack.enter_context(open_writer(folder / run.name, start_step=start_step))
@@ -143,7 +143,7 @@ def train_runs(job: Job, runs: Sequence[Run], folder: AnyPath) -> list[dict]:
             flops_per_clip=how.flops_per_clip,
             checkpoints=checkpoints,
             card=card,
-            writer=side_by_side.AllWriters(writers) if len(own) > 1 else writers[0],
+            writer=all_runs.AllWriters(writers) if len(own) > 1 else writers[0],
             profiler=job.profiler,
         )
         return [

@@ -23,6 +23,11 @@ PyTree = Any
 
 # Of config.prune.start, beside a step: what a pruned network goes on from.
 REWOUND, KEPT = "init_from", "run"
+# Of config.data, what decides which clips a fold trains on.
+DIVIDED_BY = (
+    *("protocol", "folds", "split_seed", "grouped", "train", "eval"),
+    "validation_share",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +69,14 @@ def read_start(config: ConfigDict, shapes: PyTree) -> Start:
     Raises:
       ValueError: if it does not fit, or a rate is one that needs it.
     """
+    goes_on = bool(config.prune.run) and config.prune.start != REWOUND
+    if goes_on and config.init_from:
+        raise ValueError(
+            f"prune.start is {config.prune.start!r}, so {config.prune.run} is gone on "
+            f"from, not init_from, {config.init_from}; leave one out"
+        )
+    if goes_on:
+        return Start(config, None, None)
     if not config.init_from:
         for name, value in (("lr_fraction", 1), ("unfreeze_fraction", 0)):
             if (found := config.optimizer[name]) != value:
@@ -93,8 +106,13 @@ def read_start(config: ConfigDict, shapes: PyTree) -> Start:
     return Start(config, weights, step)
 
 
-def check_pruning(config: ConfigDict, runs: Sequence[Run], params: PyTree) -> None:
+def check_pruning(
+    config: ConfigDict, runs: Sequence[Run], params: PyTree, *, fingerprint: str
+) -> None:
     """Refuses what `config.prune` names that is not there, or does not fit.
+
+    Args:
+      fingerprint: of the prepared set.
 
     Raises:
       ValueError: naming it.
@@ -107,6 +125,11 @@ def check_pruning(config: ConfigDict, runs: Sequence[Run], params: PyTree) -> No
                 "the fine-tuning run whose weights say what goes"
             )
         return
+    if not prune.sparsity:
+        raise ValueError(
+            f"prune.run is {prune.run!r} and prune.sparsity 0: give the share of all "
+            "parameters to prune, such as 0.6"
+        )
     zeros = pruning.count_zeros(params, prune.sparsity)
     logging.info("%d parameters are pruned", zeros)
     if prune.scope not in pruning.SCOPES:
@@ -117,6 +140,7 @@ def check_pruning(config: ConfigDict, runs: Sequence[Run], params: PyTree) -> No
         raise ValueError(
             f"prune.start is {prune.start!r}; expected {REWOUND!r}, {KEPT!r} or a step"
         )
+    _check_same_data(config, fingerprint)
     for run in runs:
         weights, _, _ = checkpoint.load(_spec(prune.run, run))
         checkpoint.merge({"params": params}, {"params": weights["params"]}, (".*",))
@@ -124,10 +148,28 @@ def check_pruning(config: ConfigDict, runs: Sequence[Run], params: PyTree) -> No
             checkpoint.load(_spec(prune.run, run, step=prune.start))
 
 
+def _check_same_data(config: ConfigDict, fingerprint: str) -> None:
+    """Refuses a run whose folds trained on what is evaluated here."""
+    folder, _ = checkpoint.split_spec(config.prune.run)
+    workdir.read_results(folder)
+    pruned = workdir.read_config(folder)["config"]
+    found, wanted = (
+        {f"data.{key}": about["data"].get(key) for key in DIVIDED_BY}
+        | {"data_fingerprint": about["data_fingerprint"]}
+        for about in (pruned, config.to_dict() | {"data_fingerprint": fingerprint})
+    )
+    if found != wanted:
+        raise ValueError(
+            f"{folder} divided its data in another way; "
+            + workdir.difference(found, wanted, "prune.run", "this run")
+        )
+
+
 def _spec(pruned: str, run: Run, *, step: str = "") -> str:
     """What `checkpoint.load` takes of the run of the same fold and seed."""
-    folder, at, which = pruned.partition("@")
-    return str(as_path(folder) / run.name) + (f"@{step}" if step else at + which)
+    folder, which = checkpoint.split_spec(pruned)
+    which = step or which
+    return str(as_path(folder) / run.name) + (f"@{which}" if which else "")
 
 
 def starting_state(

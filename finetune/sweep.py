@@ -76,6 +76,11 @@ def sweep(
     parameters = parse_all(config, params)
     sampler = _sampler(sampler, trials, parameters)
     prune = sampler != "grid" if prune is None else prune
+    if prune and config.train.runs_at_once > 1:
+        raise ValueError(
+            f"train.runs_at_once is {config.train.runs_at_once}: runs side by side tell "
+            "too late which trial to stop; add --noprune, or train one at a time"
+        )
     if seed < 0:
         raise ValueError(f"seed is {seed}, expected 0 or more")
     facts = {

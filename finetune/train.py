@@ -126,7 +126,7 @@ def train(
     )
     profiler = Profiler(profile_steps, folder)
     start = read_start(config, shapes)
-    check_pruning(config, runs, shapes["params"])
+    check_pruning(config, runs, shapes["params"], fingerprint=data.fingerprint)
     job = Job(
         config,
         data,
@@ -178,6 +178,7 @@ def train(
         "split": protocol.describe(data),
         "init_from": config.init_from,
         "init_step": start.step,
+        "pruned_run": config.prune.run,
         "sparsity": config.prune.sparsity,
         "lr_fraction": config.optimizer.lr_fraction,
         "selected_on": _selected_on(config),

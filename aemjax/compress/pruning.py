@@ -4,7 +4,7 @@ Galindo-Meza 2021, chapter 5.4.1: a share of all parameters is set to zero. Kern
 are pruned; biases and BatchNorm's parameters are few and carry much.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -59,17 +59,13 @@ def magnitude_masks(params: PyTree, *, zeros: int, scope: str = "global") -> PyT
     sizes = [kernel.size for kernel in kernels.values()]
     if not 0 <= zeros <= sum(sizes):
         raise ValueError(f"zeros is {zeros}, expected from 0 to {sum(sizes)}")
-    if scope == "global":
-        every = np.concatenate([kernel.ravel() for kernel in kernels.values()])
-        kept = np.split(_without_smallest(every, zeros), np.cumsum(sizes)[:-1])
-    elif scope == "layer":
-        counts = _share(zeros, sizes)
-        kept = [
-            _without_smallest(kernel.ravel(), count)
-            for kernel, count in zip(kernels.values(), counts, strict=True)
-        ]
-    else:
+    if scope not in SCOPES:
         raise ValueError(f"unknown scope {scope!r}; known: {', '.join(SCOPES)}")
+    order = np.ravel if scope == "global" else _places
+    every = np.concatenate([order(kernel) for kernel in kernels.values()])
+    kept = np.ones(every.size, bool)
+    kept[np.argsort(every, kind="stable")[:zeros]] = False
+    kept = np.split(kept, np.cumsum(sizes)[:-1])
     return unflatten_dict(
         {
             path: own.reshape(kernel.shape)
@@ -83,19 +79,15 @@ def _kernels(params: PyTree) -> Mapping[tuple[str, ...], Any]:
     return {path: leaf for path, leaf in flat.items() if path[-1] == "kernel"}
 
 
-def _without_smallest(magnitudes: np.ndarray, count: int) -> np.ndarray:
-    kept = np.ones(magnitudes.size, bool)
-    kept[np.argsort(magnitudes, kind="stable")[:count]] = False
-    return kept
+def _places(kernel: np.ndarray) -> np.ndarray:
+    """Of each value the share of its kernel that is smaller.
 
-
-def _share(total: int, sizes: Sequence[int]) -> list[int]:
-    """Whole numbers in proportion to the sizes (by largest remainder) that add up."""
-    exact = total * np.asarray(sizes) / sum(sizes)
-    counts = np.floor(exact).astype(int)
-    last = np.argsort(counts - exact, kind="stable")[: total - counts.sum()]
-    counts[last] += 1
-    return counts.tolist()
+    The smallest of these over all kernels are spread evenly (Webster's method), and those
+    of a smaller number are among those of a larger.
+    """
+    ranks = np.empty(kernel.size)
+    ranks[np.argsort(kernel.ravel(), kind="stable")] = np.arange(kernel.size)
+    return (ranks + 0.5) / kernel.size
 
 
 def geometric_schedule(sparsity: float, rounds: int) -> list[float]:

@@ -48,7 +48,8 @@ def read_network(spec: str, *, standardize: bool = False) -> Network:
       ValueError: if there is no such checkpoint.
     """
     weights, card, step = load(spec)
-    model = create(**card.model)
+    # In float32, whatever it was trained in: engines are compared with it to 1e-4.
+    model = create(**card.model | {"dtype": "float32"})
     variables = jax.tree.map(jnp.asarray, weights)
 
     def function(audio):

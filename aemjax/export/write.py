@@ -45,13 +45,16 @@ def export_checkpoint(
         raise ValueError(f"{out.parent} is no folder; make it first")
     engine = importlib.import_module(FORMATS[format])
     network = read_network(spec, standardize=standardize)
+    audio = check.random_audio() + (batches or [])
+    if standardize:  # which it must undo
+        audio = [0.03 * clips + 0.2 for clips in audio]
     partial = out.with_name(f"{out.name}.incomplete")
     try:
         engine.write(network, partial)
         worst = check.check(
             network,
             engine.Engine(partial),
-            check.random_audio() + (batches or []),
+            audio,
             what=f"{format} of {spec}",
         )
         os.rename(partial, out)

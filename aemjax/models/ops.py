@@ -28,7 +28,10 @@ Kernel = Float[Array, "3 3 1 c"]
 
 @contextlib.contextmanager
 def plain_forms() -> Iterator[None]:
-    """Within it models are traced as plain operations, which other engines know."""
+    """Within it models are traced as plain operations, which other engines know.
+
+    What was traced before, with the same shapes, stays as it was.
+    """
     token = _plain.set(True)
     try:
         yield

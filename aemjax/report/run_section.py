@@ -125,7 +125,7 @@ def _add_calibration(section: Section, run: Run) -> None:
 def _add_confusion(section: Section, run: Run) -> None:
     found = {entry: run.confusion(entry) for entry in ENTRIES}
     found = {entry: counts for entry, counts in found.items() if counts is not None}
-    summed = ", folds summed" * (len(run.folders) > 1)
+    summed = ", runs summed" * (len(run.folders) > 1)
     if len(found) > 1 and np.array_equal(found["best"], found["last"]):
         del found["best"]
     names = {}
@@ -172,7 +172,7 @@ def _add_shares(section: Section, run: Run, data) -> None:
     elif confusion is not None:
         counts["eval"] = confusion.sum(axis=1)
         labels = _labels(run, len(confusion))
-        caption = "Class shares of the clips evaluated, folds summed"
+        caption = "Class shares of the clips evaluated, runs summed"
         section.remarks.append(f"No class shares of training: {data}.")
     if labels is None:
         section.remarks.append(f"No class shares: {data}.")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from aemjax.train.card import Card
 from aemjax.train.checkpoint import load
 from aemjax.train.intervals import fold_interval, over_folds
 from aemjax.train.metrics import COUNTS
-from aemjax.train.workdir import CONFIG, read_results
+from aemjax.train.workdir import CONFIG, read_config, read_results
 from aemjax.train.writer import read
 
 AVERAGED = "ema_"
@@ -69,6 +68,11 @@ class Run:
     def of_averaged(self) -> bool:
         """Whether averaged weights were selected by their score."""
         return self.config["checkpoint"]["metric"].startswith(AVERAGED)
+
+    @property
+    def pruned(self) -> float:
+        """Share of its parameters that were pruned."""
+        return self.config.get("prune", {}).get("sparsity", 0.0)
 
     @property
     def by_stage(self) -> str:
@@ -231,6 +235,7 @@ class Run:
             # twin of it) repeats nothing published.
             "whole": not self.config["data"].get("fold", 0)
             and not self.by_stage
+            and not self.pruned
             and model.get("head") in (None, DEFAULT_HEADS.get(model["name"]))
             and self._of_whole_set(),
         }
@@ -278,11 +283,6 @@ def read_run(folder: str | AnyPath, *, name: str | None = None) -> Run:
         )
     about = read_config(path)
     return Run(path, name or path.name, results, about["config"], about["commit"])
-
-
-def read_config(path: AnyPath) -> dict[str, Any]:
-    """What config.json of a run's folder says."""
-    return json.loads((path / CONFIG).read_text())
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,8 @@ FLATTERING = (
 EVERY_RUN = (
     "The best epoch and the last one, by the metric that each run was selected by. "
     "Several folds: mean ± sample deviation, and Student's t interval of the mean, which "
-    "takes the folds for independent. One fold: the bootstrap's interval over its clips."
+    "takes the folds for independent; of one fold the same over its seeds. One run: the "
+    "bootstrap's interval over its clips."
 )
 
 

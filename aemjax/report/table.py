@@ -46,7 +46,7 @@ def finetuning_table(folders: Sequence[str | AnyPath]) -> str:
             as_path(folder).name,
             results["dataset"],
             results["split"],
-            len(results["runs"]),
+            len({run["fold"] for run in results["runs"]}),
             start,
             metric,
             *(_spread(results["summary"][w][metric]) for w in ("best", "last")),

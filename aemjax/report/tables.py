@@ -105,9 +105,15 @@ def _run_row(run: Run, metric: str) -> tuple[str, ...]:
 
 
 def start(run: Run) -> str:
-    """What the weights were at step 0."""
+    """What the weights were at step 0, and how many of them were pruned."""
+    pruned = f", {run.pruned:.2%} pruned" if run.pruned else ""
+    return _start_of_all(run) + pruned
+
+
+def _start_of_all(run: Run) -> str:
     if not run.results.get("init_from"):
-        return "from scratch"
+        gone_on = run.pruned and run.config["prune"]["start"] != "init_from"
+        return run.config["prune"]["run"] if gone_on else "from scratch"
     name = run.results["init_from"].rstrip("/").rpartition("/")[2]
     step = run.results.get("init_step")
     return name if step is None else f"{name}, step {step:,}"
@@ -177,10 +183,12 @@ def _steps(run: Run) -> str:
     last = ", ".join(
         f"{step:,}" for step in sorted({f["last"]["step"] for f in run.results["runs"]})
     )
-    means = "Means over folds ± the sample deviation; intervals by Student's t."
+    folds = len({fold["fold"] for fold in run.results["runs"]})
+    over = "folds" if folds > 1 else "seeds"
+    means = f"Means over {over} ± the sample deviation; intervals by Student's t."
     one = "One fold; intervals by the bootstrap over its clips."
     which = means if len(run.results["runs"]) > 1 else one
-    return f"{which} Best steps, by fold: {best}; last step: {last}."
+    return f"{which} Best steps, run by run: {best}; last step: {last}."
 
 
 def trials_table(sweep: Sweep) -> Table:

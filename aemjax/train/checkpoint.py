@@ -115,6 +115,9 @@ class Checkpoints:
                 force=True,
             )
 
+    def __str__(self) -> str:
+        return self._folder
+
     @property
     def steps(self) -> list[int]:
         """Every whole step, ascending."""
@@ -266,6 +269,11 @@ class Checkpoints:
             self.close()
 
 
+def split_spec(spec: str) -> tuple[str, str | None]:
+    """("WORKDIR", what is behind its "@", if anything) of what `load` takes."""
+    return re.fullmatch(r"(.*?)(?:@([^@/]*))?", spec).groups()
+
+
 def load(spec: str) -> tuple[PyTree, Card, int]:
     """(weights as NumPy arrays, card, step) of a run's checkpoint.
 
@@ -278,7 +286,7 @@ def load(spec: str) -> tuple[PyTree, Card, int]:
     Raises:
       ValueError: if there is no such checkpoint.
     """
-    folder, which = re.fullmatch(r"(.*?)(?:@([^@/]*))?", spec).groups()
+    folder, which = split_spec(spec)
     path = as_path(folder)
     if not (path / FOLDER).is_dir():
         raise ValueError(f"{folder} holds no {FOLDER}/; expected a run's folder")

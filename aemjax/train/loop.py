@@ -13,11 +13,11 @@ from absl import logging
 from jax.sharding import Mesh
 
 from aemjax.train import distributed
+from aemjax.train.all_runs import AllCheckpoints
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.profiler import Profiler
 from aemjax.train.progress import Progress
 from aemjax.train.sharding import global_batch, shardings
-from aemjax.train.side_by_side import AllCheckpoints
 from aemjax.train.state import TrainState
 from aemjax.train.watchdog import Watchdog
 
@@ -183,9 +183,14 @@ def _next(source: Iterator[Mapping], step: int) -> Mapping:
 def _check_finite(scalars: Mapping[str, int | float], step: int) -> None:
     # The loss is that before the update, the gradient what the update was made of.
     if not (math.isfinite(scalars["loss"]) and math.isfinite(scalars["grad_norm"])):
+        which = [
+            key for key, x in scalars.items() if "/" in key and not math.isfinite(x)
+        ]
         raise ValueError(
             f"the loss is {scalars['loss']} at step {step} (gradient norm "
-            f"{scalars['grad_norm']}); lower optimizer.learning_rate, or look for "
+            f"{scalars['grad_norm']}"
+            + (f"; of several runs: {', '.join(which)}" if which else "")
+            + "); lower optimizer.learning_rate, or look for "
             "bad audio. The last checkpoint is from before"
         )
 

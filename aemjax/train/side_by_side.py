@@ -5,21 +5,14 @@ Their states are stacked, "runs ..." (the step is one for all), their batches to
 "run0/loss", what holds for all "loss".
 """
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import NamedSharding
 
-from aemjax.data.pipeline import Batch, CropBatches
-from aemjax.train.card import Card
-from aemjax.train.checkpoint import Checkpoints
 from aemjax.train.state import TrainState
-from aemjax.train.writer import MetricWriter, NoWriter
 
 AXES = TrainState(step=None, params=0, batch_stats=0, opt_state=0, ema=0, masks=0)
 
@@ -80,79 +73,3 @@ def own(values: Mapping[str, Any], run: int) -> dict[str, Any]:
         elif int(match[2]) == run:
             found[match[1] + match[3]] = value
     return shared | found
-
-
-@dataclasses.dataclass(frozen=True)
-class Batches:
-    """Step -> the batch of all runs.
-
-    Attributes:
-      each: the `CropBatches` of each run.
-    """
-
-    each: Sequence[CropBatches]
-
-    def read(self, step: int) -> Batch:
-        parts = [batches.read(step) for batches in self.each]
-        return {
-            key: np.stack([part[key] for part in parts], axis=1) for key in parts[0]
-        }
-
-    def scalars(self) -> dict[str, int]:
-        return named(batches.scalars() for batches in self.each)
-
-
-class AllCheckpoints:
-    """The checkpoints of all runs, as those of one: what `fit` asks of it.
-
-    Each run has its own folder, which alone says nothing of the others. They are saved
-    one after the other, so after a kill some may have one step more: it is dropped.
-    """
-
-    def __init__(self, each: Sequence[Checkpoints]):
-        """Drops every step after the newest that all have.
-
-        Args:
-          each: of each run; they keep at least two newest steps.
-        """
-        self._each = each
-        common = set.intersection(*(set(one.steps) for one in each))
-        self.latest_step = max(common, default=None)
-        for one in each:
-            one.drop_after(-1 if self.latest_step is None else self.latest_step)
-
-    def save(
-        self, state: TrainState, card: Card, metrics: Mapping | None = None
-    ) -> None:
-        for run, one in enumerate(self._each):
-            known = None if metrics is None else own(metrics, run)
-            one.save(pick(state, run), card, known)
-
-    def restore(
-        self, like: TrainState, *, step: int, sharding: NamedSharding
-    ) -> TrainState:
-        return stack(
-            [
-                one.restore(pick(like, run), step=step, sharding=sharding)
-                for run, one in enumerate(self._each)
-            ]
-        )
-
-    def wait(self) -> None:
-        for one in self._each:
-            one.wait()
-
-
-@dataclasses.dataclass(frozen=True)
-class AllWriters:
-    """The metrics of all runs, each into its own writer."""
-
-    each: Sequence[MetricWriter | NoWriter]
-
-    def write(self, step: int, values: Mapping[str, int | float]) -> None:
-        for run, writer in enumerate(self.each):
-            writer.write(step, own(values, run))
-
-    def flush(self) -> None:
-        for writer in self.each:
-            writer.flush()

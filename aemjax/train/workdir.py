@@ -141,6 +141,11 @@ def read_results(workdir: str | AnyPath) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+def read_config(workdir: str | AnyPath) -> dict[str, Any]:
+    """What config.json of a run's folder says: "config", "commit", "versions"."""
+    return json.loads((as_path(workdir) / CONFIG).read_text())
+
+
 def write_results(workdir: str | AnyPath, results: Mapping[str, Any]) -> None:
     """Marks a run as finished; the first process writes, the others wait for it.
 

@@ -23,8 +23,9 @@ def dense(tmp_path_factory, esc50, pretrained):
     return folder
 
 
-def pruned(dense, esc50, folder, *, init_from="", **prune):
+def pruned(dense, esc50, folder, *, init_from="", lr_fraction=1.0, **prune):
     config = tiny_finetune(esc50, "scratch")
+    config.optimizer.lr_fraction = lr_fraction
     config.init_from = init_from
     config.prune.update(run=str(dense), sparsity=0.5, **prune)
     config.train.ema_decay = 0.5
@@ -82,22 +83,30 @@ def test_a_ticket_is_rewound_and_trains_under_its_masks(
 
 @pytest.mark.parametrize("start", ["run", "0"])
 def test_or_goes_on_from_the_run(dense, esc50, tmp_path, start):
-    pruned(dense, esc50, tmp_path / "run", start=start, scope="layer")
+    options = {"start": start, "scope": "layer", "lr_fraction": 0.1}
+    pruned(dense, esc50, tmp_path / "run", **options)
     spec = f"{dense}/fold1_seed0" + ("@0" if start == "0" else "")
     source = flatten_dict(checkpoint.load(spec)[0]["params"])
     begun = flatten_dict(checkpoint.load(f"{tmp_path}/run/fold1_seed0@0")[0]["params"])
+    trained = checkpoint.load(f"{dense}/fold1_seed0")[0]["params"]
+    zeros = pruning.count_zeros(trained, 0.5)
+    masks = flatten_dict(pruning.magnitude_masks(trained, zeros=zeros, scope="layer"))
     for path, found in begun.items():
-        kept = (found != 0) if path[-1] == "kernel" else True
+        kept = masks.get(path, True)
         np.testing.assert_array_equal(found, np.where(kept, source[path], 0))
-    mask = left(f"{tmp_path}/run/fold1_seed0@last")[("backbone", "conv3", "kernel")]
-    assert abs(mask.mean() - 0.5) < 0.05
+    for path, found in left(f"{tmp_path}/run/fold1_seed0@last").items():
+        np.testing.assert_array_equal(found, masks[path])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"prune.run": ""}, "sparsity is 0.5, but there is no prune.run"),
-        ({"prune.run": "nowhere"}, "nowhere/fold1_seed0 holds no checkpoints/"),
+        ({"prune.run": "nowhere"}, "nowhere has no results.json; is the run finis"),
+        ({"prune.sparsity": 0.0}, "and prune.sparsity 0: give the share"),
+        ({"data.split_seed": 3}, "divided its data in another way; 1 entries differ"),
+        ({"data.fold": 2}, "dense/fold2_seed0 holds no checkpoints/"),
+        ({"prune.start": "run", "init_from": "x"}, "gone on from, not init_from, x"),
         ({"prune.sparsity": 1.0}, "only the .* of kernels are pruned"),
         ({"prune.scope": "row"}, "prune.scope is 'row'; known: global, layer"),
         ({"prune.start": "best"}, "expected 'init_from', 'run' or a step"),

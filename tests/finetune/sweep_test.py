@@ -139,3 +139,12 @@ def test_sigterm_to_the_command(tmp_path, esc50):
     assert code == 75, "".join(said) + output
     (left,) = trials_in(folder)
     assert left.state is TrialState.WAITING
+
+
+def test_runs_side_by_side_stop_no_trial(tmp_path, config):
+    config = config.copy_and_resolve_references().unlock()
+    config.train.runs_at_once = 2
+    params = ["optimizer.learning_rate=0.001:0.01"]
+    with pytest.raises(ValueError, match="runs_at_once is 2: .* add --noprune"):
+        sweep(config, tmp_path / "s", params=params, trials=2)
+    assert not (tmp_path / "s").exists()

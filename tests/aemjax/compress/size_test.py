@@ -94,6 +94,16 @@ def test_budgets_are_bytes():
     assert found == [131_072, 1_572_864, 100]
 
 
+def test_the_sparsity_that_is_printed_meets_the_budget(published, capsys, monkeypatch):
+    weights = {"params": published}, None, 0
+    monkeypatch.setattr("aemjax.train.checkpoint.load", lambda spec: weights)
+    cli.main(["size", "run", "--budget", "128KiB"])
+    *_, first, second = capsys.readouterr().out.splitlines()
+    one, other = (pruned(published, float(x.split()[-3])) for x in (first, second))
+    assert 131_072 - 2 <= one.published_bytes(1) <= 131_072
+    assert 131_072 - 2 <= other.stored_bytes(1) <= 131_072
+
+
 def test_the_command_prints_both_counts(pretrained, capsys):
     cli.main(["size", str(pretrained), "--dtype", "float32", "--budget", "60KiB"])
     lines = capsys.readouterr().out.splitlines()

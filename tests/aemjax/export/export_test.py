@@ -103,9 +103,7 @@ def test_the_published_networks(name, format, tmp_path, monkeypatch):
     variables = model.init(jax.random.key(0), jnp.zeros((1, 16_000)))
     card = type("Card", (), {"model": about, "labels": list("abcd"), "commit": "-"})
     card.sample_rate, card.multi_label = 16_000, False
-    # Not trained, its logits reach a hundred; of trained networks they stay near ten.
-    head = variables["params"]["head"]
-    variables["params"]["head"] = jax.tree.map(lambda x: 0.05 * x, head)
     monkeypatch.setattr(graph, "load", lambda spec: (variables, card, 0))
     about = export_checkpoint("untrained", tmp_path / "model", format=format)
-    assert about["largest difference of logits"] <= 1e-4
+    # Not trained, its logits reach a hundred.
+    assert about["largest difference of logits"] <= 1e-3

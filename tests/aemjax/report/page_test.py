@@ -146,7 +146,7 @@ def test_a_run_whose_data_and_checkpoints_are_gone(tmp_path):
     captions = check(text).captions
     assert [caption.partition(":")[0] for caption in captions] == [
         *("Learning curves", "Confusion", "Confusion", "Confusion"),
-        "Class shares of the clips evaluated, folds summed",
+        "Class shares of the clips evaluated, runs summed",
     ]
     assert "No map of clips: nowhere is not a prepared set" in text
     assert "No filters: " in text and "holds no checkpoints/" in text

@@ -8,7 +8,7 @@ import pytest
 from aemjax.audio.augment import Augment
 from aemjax.data.pipeline import CropBatches
 from aemjax.data.prepared import PreparedSet
-from aemjax.train import losses, sharding, side_by_side
+from aemjax.train import all_runs, losses, sharding, side_by_side
 from aemjax.train.card import Card
 from aemjax.train.checkpoint import Checkpoints
 from aemjax.train.state import jit_initial_state
@@ -109,12 +109,12 @@ def test_each_run_has_its_own_seed_and_data(trained):
 def test_batches_are_those_of_each(audioset):
     data = PreparedSet(audioset)
     each = [CropBatches(data, np.arange(20) + n, 4, 800, n) for n in range(2)]
-    batch = side_by_side.Batches(each).read(5)
+    batch = all_runs.Batches(each).read(5)
     for run, own in enumerate(each):
         for key, value in own.read(5).items():
             np.testing.assert_array_equal(batch[key][:, run], value)
     each[1].damaged.add(3)
-    assert side_by_side.Batches(each).scalars() == {
+    assert all_runs.Batches(each).scalars() == {
         "run0/damaged_records": 0,
         "run1/damaged_records": 1,
     }
@@ -134,7 +134,7 @@ def test_what_only_some_runs_have_saved_is_dropped(tmp_path):
         return state_then.replace(step=np.int32(step))
 
     each = open_each()
-    both = side_by_side.AllCheckpoints(each)
+    both = all_runs.AllCheckpoints(each)
     assert both.latest_step is None
     both.save(at(0, 1), CARD)
     scores = side_by_side.named([{"mAP": 0.2}, {"mAP": 0.7}])
@@ -144,7 +144,7 @@ def test_what_only_some_runs_have_saved_is_dropped(tmp_path):
     for one in each:
         one.close()
     each = open_each()
-    both = side_by_side.AllCheckpoints(each)
+    both = all_runs.AllCheckpoints(each)
     assert both.latest_step == 4
     assert [one.steps for one in each] == [[0, 4], [0, 4]]
     assert [one.metrics(4)["mAP"] for one in each] == [0.2, 0.7]
@@ -159,12 +159,25 @@ def test_what_only_some_runs_have_saved_is_dropped(tmp_path):
         one.close()
 
 
+def test_a_run_whose_checkpoints_are_gone_does_not_take_the_others_along(tmp_path):
+    state = steps.start()
+    each = [Checkpoints(tmp_path / name, keep_latest=2) for name in "ab"]
+    for step in (0, 4, 8):
+        each[0].save(state.replace(step=np.int32(step)), CARD)
+    each[0].wait()
+    with pytest.raises(ValueError, match=r"a/checkpoints': \[0, 4, 8\].*bring back"):
+        all_runs.AllCheckpoints(each)
+    assert each[0].steps == [0, 4, 8]
+    for one in each:
+        one.close()
+
+
 def test_runs_without_a_common_step_begin_anew(tmp_path):
     state = side_by_side.stack([steps.start(seed=seed) for seed in (0, 1)])
     each = [Checkpoints(tmp_path / name, keep_latest=2) for name in "ab"]
     each[0].save(side_by_side.pick(state, 0), CARD)
     each[0].wait()
-    both = side_by_side.AllCheckpoints(each)
+    both = all_runs.AllCheckpoints(each)
     assert both.latest_step is None and each[0].steps == []
     both.save(state, CARD)
     both.wait()
