@@ -13,7 +13,7 @@ from aemjax import cli
 from benchmarks.__main__ import parser as benchmarks_parser
 from tests.jobs import ROOT
 
-GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def split(text):
