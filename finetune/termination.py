@@ -38,7 +38,12 @@ def ending_on_sigterm() -> Iterator[Callable[[], None]]:
     previous = signal.signal(signal.SIGTERM, note)
     try:
         yield check
-    except _Terminated:
-        raise Preempted(MESSAGE) from None
+    except Preempted:
+        raise
+    except (_Terminated, Exception) as error:
+        # A database wraps what is raised within it in an error of its own.
+        if not came:
+            raise
+        raise Preempted(MESSAGE) from error
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -35,7 +35,7 @@ def test_pretraining_has_to_pay(tmp_path, monkeypatch, capsys, gain, passes):
                 "init_from": "",
                 "lr_fraction": 1.0,
                 "metric": "accuracy",
-                "runs": [{}],
+                "runs": [{"fold": 1}],
                 "summary": {"best": accuracy, "last": accuracy},
             }
             (folder / "results.json").write_text(json.dumps(results))

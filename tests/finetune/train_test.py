@@ -181,6 +181,7 @@ def test_a_drawn_division_with_focal_loss_and_as_many_classes_as_there_are(
     assert summary["F1"]["of_means"] == pytest.approx(of_means)
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_train_as_one_by_one(tmp_path, esc50):
     config = tiny_finetune(esc50, "scratch")
     config.seeds = 2

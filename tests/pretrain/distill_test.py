@@ -40,6 +40,7 @@ def test_a_network_teaches_and_a_stored_step_of_it_is_named(
     assert any(not np.array_equal(x, y) for x, y in zip(taught, plain, strict=True))
 
 
+@pytest.mark.slow
 def test_stored_outputs_teach(tmp_path, config, pretrained, audioset):
     embed_checkpoint(
         f"{pretrained}@last", audioset, tmp_path / "logits", logits=True, batch_size=16

@@ -133,6 +133,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, audioset):
             assert np.isfinite(leaf).all()
 
 
+@pytest.mark.slow
 def test_a_record_that_cannot_be_read_stops_the_run(tmp_path, audioset, monkeypatch):
     config = tiny_pretrain(audioset)
     config.data.max_damaged = 3

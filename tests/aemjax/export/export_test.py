@@ -33,7 +33,9 @@ def test_a_file_takes_any_batch_and_length(pretrained, tmp_path, format):
             np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("format", ENGINES)
+@pytest.mark.parametrize(
+    "format", ["onnx", pytest.param("stablehlo", marks=pytest.mark.slow)]
+)
 def test_standardising_inside_it_takes_audio_as_it_comes(
     pretrained, tmp_path, format, audioset, capsys
 ):

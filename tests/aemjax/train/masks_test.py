@@ -38,7 +38,10 @@ def of_kernels(params, masks):
     }
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "lamb"])
+@pytest.mark.parametrize(
+    "name",
+    ["adam", *(pytest.param(x, marks=pytest.mark.slow) for x in ("adamw", "lamb"))],
+)
 def test_updates_leave_them_at_zero(name):
     tx = optimizer.create(name, optax.constant_schedule(0.1), weight_decay=0.1)
     state = pruned(tx, ema=True)

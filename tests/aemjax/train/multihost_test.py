@@ -120,6 +120,7 @@ def test_where_one_process_is_killed_the_other_ends_and_says_which(disturbed):
     assert "Task 1 heartbeat timeout" in output or "heartbeats):\n1\n" in output
 
 
+@pytest.mark.slow
 def test_four_devices_finish_what_eight_began(disturbed, alone):
     code, output = disturbed["finished"]
     assert code == 0, output
@@ -227,6 +228,7 @@ def test_an_error_on_one_host_ends_the_others(tmp_path, config):
     assert "The first task at the barrier: 1." in output
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_error(tmp_path, config):
     folder = tmp_path / "run"
     process = jobs.start("pretrain", CONFIG, folder, jobs.overrides(config))

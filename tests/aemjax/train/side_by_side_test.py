@@ -51,7 +51,7 @@ def make_step(mesh, tx, **options):
 @pytest.fixture(scope="module")
 def trained():
     """(losses, states) of runs one by one, and of the same side by side."""
-    mesh = sharding.data_mesh()
+    mesh = sharding.data_mesh(jax.devices()[:2])
     _, split = sharding.shardings(mesh)
     tx = optax.sgd(0.05, momentum=0.9)
     start = jit_initial_state(mesh, model=steps.tiny(), tx=tx, ema=True)

@@ -73,9 +73,8 @@ def test_eight_devices_train_as_one_does(one):
     np.testing.assert_allclose(found, one[1], rtol=1e-2)
 
 
-@pytest.mark.parametrize(
-    "model", ["tests.tiny:Backbone", pytest.param("aemnet_dw", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["tests.tiny:Backbone", "aemnet_dw"])
 def test_eight_devices_equal_one_in_float64(model):
     with jax.enable_x64(True):
         (*_, a), first = train(1, count=3, model=model, dtype="float64")
