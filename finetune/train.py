@@ -178,8 +178,6 @@ def train(
         "split": protocol.describe(data),
         "init_from": config.init_from,
         "init_step": start.step,
-        "pruned_run": config.prune.run,
-        "sparsity": config.prune.sparsity,
         "lr_fraction": config.optimizer.lr_fraction,
         "selected_on": _selected_on(config),
         "metric": config.checkpoint.metric.removeprefix("ema_"),

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from aemjax import cli
+from aemjax.cli import networks
 from benchmarks.__main__ import parser as benchmarks_parser
 from tests.jobs import ROOT
 
@@ -73,7 +74,7 @@ def test_shown_commands_parse(words):
     flags = job_flags(job)
     options = dict(_options(words[3:], flags))
     path, _, variant = options.pop("config").partition(":")
-    config = cli._read_config(str(ROOT / path) + (":" + variant if variant else ""))
+    config = networks.read_config(str(ROOT / path) + (":" + variant if variant else ""))
     assert "workdir" in options or "compile_only" in options
     for key, value in options.items():
         if key.startswith("config."):
@@ -157,6 +158,6 @@ def test_links_lead_somewhere():
 )
 def test_every_option_is_in_the_guide(section):
     guide = (ROOT / "docs" / "recipes.md").read_text()
-    config = cli._read_config(str(ROOT / "configs/pretrain/aemresnet_audioset.py"))
+    config = networks.read_config(str(ROOT / "configs/pretrain/aemresnet_audioset.py"))
     for name in config[section]:
         assert re.search(rf"\b{name}\b", guide), name

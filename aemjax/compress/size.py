@@ -124,7 +124,7 @@ def parse_budget(text: str) -> int:
 
 def sparsity_for(
     layers: Mapping[str, LayerSize], budget: int, *, width: int
-) -> tuple[float, float]:
+) -> dict[str, float]:
     """Sparsities at which the published and the stored bytes are within a budget.
 
     Args:
@@ -132,25 +132,27 @@ def sparsity_for(
       width: bytes of a kernel's value.
 
     Returns:
-      Shares of all parameters, as `pruning.count_zeros` takes them; at least 0.
+      {"published", "stored"}: shares of all parameters, as `pruning.count_zeros` takes
+      them; at least 0.
 
     Raises:
       ValueError: if what is not pruned takes more.
     """
     whole = total(layers)
-    found = []
-    for fixed, name in (
-        ((whole.parameters - whole.kernel) * width, "published"),
-        (whole.biases * BIAS_BYTES, "stored"),
-    ):
+    not_pruned = {
+        "published": (whole.parameters - whole.kernel) * width,
+        "stored": whole.biases * BIAS_BYTES,
+    }
+    found = {}
+    for name, fixed in not_pruned.items():
         if fixed > budget:
             raise ValueError(
                 f"budget is {budget:,} bytes, but by the {name} count what is not "
                 f"pruned takes {fixed:,}; choose a larger one, or a narrower network"
             )
         left = min((budget - fixed) // width, whole.kernel)
-        found.append((whole.kernel - left) / whole.parameters)
-    return found[0], found[1]
+        found[name] = (whole.kernel - left) / whole.parameters
+    return found
 
 
 def table(layers: Mapping[str, LayerSize], *, width: int) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aemjax.audio.read import MIN_STD, SAMPLE_RATE
+from aemjax.audio import read
+from aemjax.audio.read import SAMPLE_RATE
 from aemjax.export.graph import Network
 
 TOLERANCE = 1e-4  # of float32 logits up to 10; of larger ones a hundred-thousandth
@@ -18,12 +19,11 @@ def random_audio(lengths_s: Iterable[int | float] = LENGTHS_S) -> list[np.ndarra
     Of mean 0 and deviation 1, so that a network takes them standardising or not.
     """
     rng = np.random.default_rng(0)
-    batches = []
-    for number, seconds in enumerate(lengths_s):
-        audio = rng.normal(size=(1 + number % 3, round(seconds * SAMPLE_RATE)))
-        audio -= audio.mean(axis=1, keepdims=True)
-        batches.append((audio / audio.std(axis=1, keepdims=True)).astype(np.float32))
-    return batches
+    shapes = [(1 + n % 3, round(s * SAMPLE_RATE)) for n, s in enumerate(lengths_s)]
+    return [
+        np.stack([read.standardize(clip) for clip in rng.normal(size=shape)])
+        for shape in shapes
+    ]
 
 
 def real_audio(data: str | Path, *, clips: int = 8) -> list[np.ndarray]:
@@ -39,12 +39,11 @@ def real_audio(data: str | Path, *, clips: int = 8) -> list[np.ndarray]:
     prepared = PreparedSet(data)
     by_length = np.argsort(prepared.n_samples, kind="stable")
     places = np.linspace(0, len(by_length) - 1, min(clips, len(by_length)))
-    found = []
-    for row in by_length[np.unique(places.round().astype(int))]:
-        audio = prepared.read_audio(int(row)) / 32_768
-        std = max(float(prepared.std[row]), MIN_STD)
-        found.append(((audio - prepared.mean[row]) / std).astype(np.float32)[None])
-    return found
+    rows = by_length[np.unique(places.round().astype(int))]
+    return [
+        read.standardize(read.from_int16(prepared.read_audio(int(row))))[None]
+        for row in rows
+    ]
 
 
 def check(

@@ -1,6 +1,7 @@
 """What is exported: a function of audio alone, its weights inside."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aemjax.audio.augment import MIN_STD
+from aemjax.audio.read import MIN_STD
 from aemjax.models import create
 from aemjax.models.frames import FRAME_SAMPLES
 from aemjax.train.checkpoint import load
@@ -25,15 +26,19 @@ class Network:
 
     Attributes:
       function: audio "b t" -> (logits "b k", embedding "b d"), float32.
-      metadata: texts by name; see `describe`.
+      metadata: texts by name: docs/export.md lists them.
     """
 
     function: Callable
     metadata: dict[str, str]
 
+    @functools.cached_property
+    def _compiled(self) -> Callable:
+        return jax.jit(self.function)
+
     def __call__(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The outputs of the model itself, which files are checked against."""
-        return jax.device_get(jax.jit(self.function)(audio))
+        return jax.device_get(self._compiled(audio))
 
 
 def read_network(spec: str, *, standardize: bool = False) -> Network:

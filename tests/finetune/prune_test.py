@@ -30,7 +30,7 @@ def pruned(dense, esc50, folder, *, init_from="", lr_fraction=1.0, **prune):
     config.init_from = init_from
     config.prune.update(run=str(dense), sparsity=0.5, **prune)
     config.train.ema_decay = 0.5
-    return config, train(config, folder)
+    train(config, folder)
 
 
 def kernels(params):
@@ -47,8 +47,7 @@ def test_a_ticket_is_rewound_and_trains_under_its_masks(
     dense, esc50, pretrained, tmp_path
 ):
     folder = tmp_path / "run"
-    _, results = pruned(dense, esc50, folder, init_from=f"{pretrained}@0")
-    assert results["sparsity"] == 0.5
+    pruned(dense, esc50, folder, init_from=f"{pretrained}@0")
     trained = checkpoint.load(str(dense / "fold1_seed0"))[0]["params"]
     zeros = pruning.count_zeros(trained, 0.5)
     masks = flatten_dict(pruning.magnitude_masks(trained, zeros=zeros))

@@ -1,0 +1,210 @@
+"""Verbs about networks: what they cost, score and become."""
+
+import json
+import math
+
+from aemjax.cli.verbs import add_checkpoint, add_split, add_verb
+
+
+def add_summary(verbs) -> None:
+    parser = add_verb(verbs, "summary", _summary, "count parameters, MACs and bytes")
+    parser.add_argument(
+        "--config", help="experiment file, 'FILE.py' or 'FILE.py:variant'"
+    )
+    parser.add_argument("--model", help="aemnet, aemnet_dw, aemresnet or module:Class")
+    parser.add_argument(
+        "--llf",
+        default="llf1",
+        help="front end: llf1, llf2, K1,S1,K2,S2, log_mel, mfcc",
+    )
+    parser.add_argument("--head", help="acnet or aclnetx; default: the published one")
+    parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--classes", type=int, default=527)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--json", action="store_true")
+
+
+def _summary(options) -> None:
+    from aemjax import models
+    from aemjax.audio.read import SAMPLE_RATE
+
+    if bool(options.config) == bool(options.model):
+        raise ValueError("name either --config or --model")
+    if options.config:
+        model = models.create(**read_config(options.config).model)
+    else:
+        model = models.create(
+            options.model,
+            num_classes=options.classes,
+            frontend=options.llf,
+            width=options.width,
+            head=options.head,
+        )
+    summary = models.summarize(model, n_samples=round(options.seconds * SAMPLE_RATE))
+    print(json.dumps(summary.to_dict()) if options.json else summary.table())
+
+
+def read_config(spec: str):
+    """The config of "FILE.py" or "FILE.py:variant"."""
+    import runpy
+
+    path, _, variant = spec.partition(":")
+    get_config = runpy.run_path(path)["get_config"]
+    return get_config(variant) if variant else get_config()
+
+
+def add_size(verbs) -> None:
+    parser = add_verb(verbs, "size", _size, "bytes that a checkpoint's parameters take")
+    add_checkpoint(parser)
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "int8"),
+        default="int8",
+        help="of kernels; default: int8",
+    )
+    parser.add_argument("--budget", help="such as 128KiB: which sparsity meets it")
+    parser.add_argument("--json", action="store_true")
+
+
+def _size(options) -> None:
+    from aemjax.compress import size
+    from aemjax.train.checkpoint import load
+
+    width = {"float32": 4, "int8": 1}[options.dtype]
+    layers = size.measure(load(options.checkpoint)[0]["params"])
+    sparsities = {}
+    if options.budget:
+        budget = size.parse_budget(options.budget)
+        sparsities = size.sparsity_for(layers, budget, width=width)
+    if options.json:
+        about = size.to_dict(layers, width=width)
+        print(json.dumps(about | {"sparsity": sparsities} if sparsities else about))
+        return
+    print(size.table(layers, width=width))
+    for count, sparsity in sparsities.items():
+        shown = math.ceil(sparsity * 1e6) / 1e6  # what is printed meets it too
+        print(f"{options.budget} by the {count} count: sparsity {shown:.6f} or more")
+
+
+def add_evaluate(verbs) -> None:
+    parser = add_verb(
+        verbs, "evaluate", _evaluate, "score a checkpoint on a prepared set"
+    )
+    add_checkpoint(parser)
+    parser.add_argument("--data", required=True, help="prepared set")
+    add_split(parser)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument(
+        "--resamples",
+        type=int,
+        default=0,
+        help="draws for 95 %% bootstrap intervals, usually 1000; each takes 10 to 30 ms "
+        "for 3,000 clips of one label, 5 s for AudioSet's evaluation set; default: none",
+    )
+
+
+def _evaluate(options) -> None:
+    from aemjax.train.evaluate import evaluate_checkpoint
+
+    metrics = evaluate_checkpoint(
+        options.checkpoint,
+        options.data,
+        split=options.split,
+        batch_size=options.batch_size,
+        resamples=options.resamples,
+    )
+    print(json.dumps(metrics))
+
+
+def add_embed(verbs) -> None:
+    parser = add_verb(
+        verbs, "embed", _embed, "write a checkpoint's embeddings of a prepared set"
+    )
+    add_checkpoint(parser)
+    parser.add_argument("--data", required=True, help="prepared set")
+    parser.add_argument("--out", required=True, help="folder to make")
+    parser.add_argument(
+        "--logits", action="store_true", help="also write logits, for distillation"
+    )
+    add_split(parser)
+    parser.add_argument("--batch-size", type=int, default=32)
+
+
+def _embed(options) -> None:
+    from aemjax.train.embed import embed_checkpoint
+
+    about = embed_checkpoint(
+        options.checkpoint,
+        options.data,
+        options.out,
+        split=options.split,
+        logits=options.logits,
+        batch_size=options.batch_size,
+    )
+    shown = ("checkpoint", "step", "split", "clips", "logits")
+    print(json.dumps({key: about[key] for key in shown}))
+
+
+def add_export(verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "export",
+        _export,
+        "write a checkpoint for other engines, and check it",
+        needs="`pip install 'aemjax[export]'`, and for onnx `pip install --no-deps "
+        "jax2onnx==0.17.1` after it",
+    )
+    add_checkpoint(parser)
+    parser.add_argument("--format", required=True, help="onnx or stablehlo")
+    parser.add_argument("--out", required=True, help="file to write")
+    parser.add_argument(
+        "--standardize",
+        action="store_true",
+        help="the file takes audio as it comes, and standardises each clip itself",
+    )
+    parser.add_argument("--data", help="prepared set, to try clips of it beside noise")
+
+
+def _export(options) -> None:
+    from aemjax.export.check import real_audio
+    from aemjax.export.write import export_checkpoint
+
+    about = export_checkpoint(
+        options.checkpoint,
+        options.out,
+        format=options.format,
+        standardize=options.standardize,
+        batches=real_audio(options.data) if options.data else None,
+    )
+    print(json.dumps(about))
+
+
+def add_report(verbs) -> None:
+    parser = add_verb(
+        verbs, "report", _report, "compare runs, beside what was published"
+    )
+    parser.add_argument(
+        "runs", nargs="+", metavar="DIR", help="folders of finished runs and sweeps"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="write report.html and report.md there; default: print a table",
+    )
+    parser.add_argument(
+        "--no-maps",
+        action="store_true",
+        help="leave out the maps of clips, for which each run's model is run",
+    )
+
+
+def _report(options) -> None:
+    if options.out:
+        from aemjax.report.page import write_report
+
+        for path in write_report(options.runs, options.out, maps=not options.no_maps):
+            print(path)
+        return
+    from aemjax.report.table import side_by_side
+
+    print(side_by_side(options.runs))

@@ -1,0 +1,55 @@
+"""The tables of docs/results say what the numbers of each fold beside them say."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from aemjax.train.intervals import fold_interval
+from tests.jobs import ROOT
+
+RESULTS = ROOT / "docs/results"
+MODELS = {"AemNet": "aemnet", "AemNet-DW": "aemnet_dw", "AemResNet": "aemresnet"}
+
+
+def spread(values):
+    return f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}"
+
+
+@pytest.fixture(scope="module")
+def esc10():
+    """(text, {run: its numbers})."""
+    about = json.loads((RESULTS / "esc10.json").read_text())
+    return (RESULTS / "esc10.md").read_text(), {
+        run["run"]: run for run in about["rows"]
+    }
+
+
+@pytest.mark.parametrize("start", ["scratch", "pretrained"])
+@pytest.mark.parametrize("model", MODELS)
+def test_cells_of_esc10(esc10, model, start):
+    text, runs = esc10
+    row = re.search(rf"^\| {model} \| {start} \| (.*) \|$", text, re.M)[1].split(" | ")
+    run = runs[f"esc10_{MODELS[model]}_{'scratch' if start == 'scratch' else 'pre1.0'}"]
+    assert run["train_clips"] == [320] * 5 and run["eval_clips"] == [80] * 5
+    accuracies = [run[which]["accuracy"]["folds"] for which in ("best", "last", "ema")]
+    low, high = fold_interval(accuracies[1])
+    assert row == [
+        *map(spread, accuracies),
+        spread(run["last"]["F1"]["folds"]),
+        f"{100 * low:.1f} to {100 * high:.1f}",
+    ]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_gains_of_esc10(esc10, model):
+    text, runs = esc10
+    before, after = (
+        np.array(runs[f"esc10_{MODELS[model]}_{start}"]["last"]["accuracy"]["folds"])
+        for start in ("scratch", "pre1.0")
+    )
+    low, high = fold_interval(list(after - before))
+    points = f"{100 * (after - before).mean():+.2f}"
+    shown = rf"{model} \{points}( points)?\s+\({100 * low:.1f} to {100 * high:.1f}\)"
+    assert re.search(shown, text)
