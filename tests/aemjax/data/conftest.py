@@ -1,6 +1,7 @@
 """Tiny official folders, and prepared sets made of them."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import soundfile as sf
 
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
+from tests.aemjax.data.batches import train
 
 ESC50_COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
 
@@ -162,3 +164,33 @@ def real_audio():
         return path
 
     return folder
+
+
+@pytest.fixture(scope="module")
+def unbroken(ramps):
+    return train(ramps)
+
+
+@pytest.fixture(scope="module")
+def rows_of(where):
+    """batches -> the row of each example."""
+    return lambda batches: [
+        int(where(b["audio"][i])[0][0]) for b in batches for i in range(8)
+    ]
+
+
+@pytest.fixture(scope="module")
+def damage(tmp_path_factory, ramps):
+    """rows -> the set with the records of those rows overwritten."""
+
+    def make(*rows):
+        folder = tmp_path_factory.mktemp("damaged") / "set"
+        shutil.copytree(ramps.path, folder)
+        for row in rows:
+            samples = ramps.read_audio(row).tobytes()[:200]
+            for path in folder.glob("*.array_record-*"):
+                content = path.read_bytes()
+                path.write_bytes(content.replace(samples, b"\xa5" * 200))
+        return PreparedSet(folder)
+
+    return make

@@ -1,13 +1,11 @@
 """Records that cannot be read."""
 
 import logging
-import shutil
 
 import numpy as np
 import pytest
 
 from aemjax.data.pipeline import CropBatches
-from aemjax.data.prepared import PreparedSet
 from tests.aemjax.data.batches import (
     CROP,
     ROWS,
@@ -17,23 +15,6 @@ from tests.aemjax.data.batches import (
     joined,
     train,
 )
-
-
-@pytest.fixture(scope="module")
-def damage(tmp_path_factory, ramps):
-    """rows -> the set with the records of those rows overwritten."""
-
-    def make(*rows):
-        folder = tmp_path_factory.mktemp("damaged") / "set"
-        shutil.copytree(ramps.path, folder)
-        for row in rows:
-            samples = ramps.read_audio(row).tobytes()[:200]
-            for path in folder.glob("*.array_record-*"):
-                content = path.read_bytes()
-                path.write_bytes(content.replace(samples, b"\xa5" * 200))
-        return PreparedSet(folder)
-
-    return make
 
 
 @pytest.mark.parametrize("threads", [0, 4])

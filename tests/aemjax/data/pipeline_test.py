@@ -19,20 +19,6 @@ from tests.aemjax.data.batches import (
     train,
 )
 
-
-@pytest.fixture(scope="module")
-def unbroken(ramps):
-    return train(ramps)
-
-
-@pytest.fixture(scope="module")
-def rows_of(where):
-    """batches -> the row of each example."""
-    return lambda batches: [
-        int(where(b["audio"][i])[0][0]) for b in batches for i in range(8)
-    ]
-
-
 # Training.
 
 

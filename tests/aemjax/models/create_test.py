@@ -1,8 +1,5 @@
 """What `create` builds, and what it refuses."""
 
-import functools
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,18 +11,13 @@ from tests.aemjax.models.networks import (
     OWN,
     assert_outputs_close,
     clips,
+    outputs_of,
     paths,
     random_variables,
     shapes_of,
 )
 
 # Combinations.
-
-
-def outputs_of(model, n_samples=480):
-    audio = jax.ShapeDtypeStruct((2, n_samples), jnp.float32)
-    init = functools.partial(model.init_with_output, jax.random.key(0))
-    return jax.eval_shape(init, audio)
 
 
 @pytest.mark.parametrize("head", ["acnet", "aclnetx"])

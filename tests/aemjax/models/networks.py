@@ -85,3 +85,9 @@ def assert_outputs_close(got, expected, *, atol):
         np.testing.assert_allclose(
             value, expected[name], rtol=atol, atol=atol, err_msg=name
         )
+
+
+def outputs_of(model, n_samples=480):
+    audio = jax.ShapeDtypeStruct((2, n_samples), jnp.float32)
+    init = functools.partial(model.init_with_output, jax.random.key(0))
+    return jax.eval_shape(init, audio)

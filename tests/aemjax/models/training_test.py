@@ -16,6 +16,7 @@ from tests.aemjax.models.networks import (
     clips,
     front_end_variables,
     network,
+    outputs_of,
     paths,
     quick_jit,
     random_variables,
