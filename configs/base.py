@@ -16,6 +16,7 @@ def get_base() -> ConfigDict:
             "head": placeholder(str),  # the published one
             "dropout": 0.2,
             "dtype": "float32",  # or bfloat16, to compute in; parameters stay float32
+            "numerics": "float",  # or int8: see config.quantize of fine-tuning
         }
     )
     c.data = ConfigDict(

@@ -16,6 +16,7 @@ from aemjax.data.folders import AnyPath, as_path
 from aemjax.data.inspect import check_before_training
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import Division, Protocol, divide, hold_out
+from aemjax.models.numerics import INT8
 from aemjax.train import (
     losses,
     metrics,
@@ -29,8 +30,9 @@ from aemjax.train.dry_run import dry_run
 from aemjax.train.evaluate import Evaluator
 from aemjax.train.loop import eval_interval
 from aemjax.train.profiler import Profiler
+from finetune import compressed
 from finetune.division import Job, prepare, train_runs
-from finetune.start import Run, check_pruning, read_start
+from finetune.start import Run, read_start
 from finetune.summary import summarize
 
 # Of config.optimizer: which parameters train at which rate.
@@ -73,6 +75,9 @@ def train(
         config = config.copy_and_resolve_references()
         config.model.num_classes = len(data.label_names)
     data.check_classes(config.model.num_classes)
+    if config.quantize.run:
+        config = config.copy_and_resolve_references()
+        config.model.numerics = INT8
     metrics.check_name(
         config.checkpoint.metric, data, averaged=config.train.ema_decay > 0
     )
@@ -126,7 +131,12 @@ def train(
     )
     profiler = Profiler(profile_steps, folder)
     start = read_start(config, shapes)
-    check_pruning(config, runs, shapes["params"], fingerprint=data.fingerprint)
+    compressed.check(
+        config,
+        [run.name for run in runs],
+        shapes["params"],
+        fingerprint=data.fingerprint,
+    )
     job = Job(
         config,
         data,

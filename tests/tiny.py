@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from aemjax.models.layers import conv_bn
+from aemjax.models.numerics import FLOAT
 
 
 class Backbone(nn.Module):
@@ -12,6 +13,7 @@ class Backbone(nn.Module):
 
     width: float
     dtype: DTypeLike = jnp.float32
+    numerics: str = FLOAT
 
     @nn.compact
     def __call__(self, image, valid=None, *, train):
@@ -25,4 +27,5 @@ class Backbone(nn.Module):
             bn="bn3",
             train=train,
             dtype=self.dtype,
+            numerics=self.numerics,
         )

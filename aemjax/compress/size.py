@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from aemjax.compress.folding import convolution_of
+
 PyTree = Any
 
 BIAS_BYTES = 4
@@ -58,16 +60,10 @@ def measure(params: PyTree) -> dict[str, LayerSize]:
     layers: dict[tuple[str, ...], list] = {}
     for path, values in flat.items():
         module = path[:-1]
-        folded = _normalised_by(module)
+        folded = convolution_of(module)
         layer = folded if folded in kernels else module
         layers.setdefault(layer, []).append((path, values, layer != module))
     return {"/".join(layer): _layer(parts) for layer, parts in sorted(layers.items())}
-
-
-def _normalised_by(module: tuple[str, ...]) -> tuple[str, ...]:
-    """The convolution before a BatchNorm: bn3 -> conv3, pointwise_bn -> pointwise."""
-    name = re.sub(r"^bn", "conv", module[-1]).removesuffix("_bn")
-    return (*module[:-1], name)
 
 
 def _layer(parts: list) -> LayerSize:

@@ -5,19 +5,46 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from aemjax.audio.read import MIN_STD
-from aemjax.models import create
+from aemjax.compress.folding import fold
+from aemjax.models import AemNet, create
 from aemjax.models.frames import FRAME_SAMPLES
+from aemjax.models.numerics import FLOAT, FOLDED, INT8, Rounding, round_kernels
 from aemjax.train.checkpoint import load
 
 PyTree = Any
 
 INPUT = "audio"
 OUTPUTS = ("logits", "embedding")
+DTYPES = ("float32", "int8")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """A range of activations: [-largest, largest] if signed, else [0, largest]."""
+
+    largest: float
+    signed: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Integers:
+    """What makes an engine's integers of a folded network.
+
+    Attributes:
+      kernels: by the path of their layer ("backbone/conv3"), as the function has them.
+      limits: of activations, by the path of the point where they are rounded; None: the
+        network was not trained with any.
+    """
+
+    kernels: dict[str, np.ndarray]
+    limits: dict[str, Limit] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,36 +52,84 @@ class Network:
     """A trained network as a function, and what a file must say of it.
 
     Attributes:
-      function: audio "b t" -> (logits "b k", embedding "b d"), float32.
+      function: audio "b t" -> (logits "b k", embedding "b d"), float32. For a file of
+        integers that of the folded network, which its format makes integers of.
       metadata: texts by name: docs/export.md lists them.
+      integers: for a file of integers.
+      rounded: the same function as it was trained, with rounded activations; None: with
+        none.
     """
 
     function: Callable
     metadata: dict[str, str]
+    integers: Integers | None = None
+    rounded: Callable | None = None
 
     @functools.cached_property
     def _compiled(self) -> Callable:
-        return jax.jit(self.function)
+        return jax.jit(self.rounded or self.function)
 
     def __call__(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The outputs of the model itself, which files are checked against."""
         return jax.device_get(self._compiled(audio))
 
 
-def read_network(spec: str, *, standardize: bool = False) -> Network:
+def read_network(
+    spec: str, *, standardize: bool = False, dtype: str = "float32"
+) -> Network:
     """The network of a run's checkpoint.
 
     Args:
       spec: of `aemjax.train.checkpoint.load`.
       standardize: whether the function takes audio as it comes, in [-1, 1], and brings
         each clip to mean 0 and deviation 1 itself; else it takes clips that are.
+      dtype: of `DTYPES`; "int8" of any network, "float32" of one that was not trained for
+        integers.
 
     Raises:
-      ValueError: if there is no such checkpoint.
+      ValueError: if there is no such checkpoint, or not in this type.
     """
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     weights, card, step = load(spec)
     # In float32, whatever it was trained in: engines are compared with it to 1e-4.
-    model = create(**card.model | {"dtype": "float32"})
+    options = card.model | {"dtype": "float32"}
+    trained_in = options.pop("numerics", FLOAT)
+    model = create(**options, numerics=trained_in)
+    metadata = {
+        "labels": "\n".join(card.labels),
+        "sample_rate": str(card.sample_rate),
+        "scores": "sigmoid" if card.multi_label else "softmax",
+        "input": "audio in [-1, 1]"
+        if standardize
+        else "audio of mean 0 and deviation 1, clip by clip",
+        "shortest_input": str(FRAME_SAMPLES),
+        "model": ", ".join(f"{key}={value}" for key, value in card.model.items()),
+        "dtype": dtype,
+        "checkpoint": f"{spec}, step {step}",
+        "commit": card.commit,
+    }
+    if dtype == "float32":
+        if trained_in != FLOAT:
+            raise ValueError(
+                f"{spec} was trained for {trained_in}, which float32 would not repeat; "
+                "export it as int8"
+            )
+        return Network(_function(model, weights, standardize), metadata)
+    params = weights["params"] if trained_in == INT8 else fold(weights)
+    params = jax.device_get(round_kernels(params))
+    folded = create(**options, numerics=FOLDED)
+    return Network(
+        _function(folded, {"params": params}, standardize),
+        metadata,
+        Integers(
+            _kernels(params), _limits(model, weights) if trained_in == INT8 else None
+        ),
+        _function(model, weights, standardize) if trained_in == INT8 else None,
+    )
+
+
+def _function(model: AemNet, weights: PyTree, standardize: bool) -> Callable:
     variables = jax.tree.map(jnp.asarray, weights)
 
     def function(audio):
@@ -65,16 +140,30 @@ def read_network(spec: str, *, standardize: bool = False) -> Network:
         logits, aux = model.apply(variables, audio, train=False)
         return logits.astype(jnp.float32), aux["embedding"].astype(jnp.float32)
 
-    metadata = {
-        "labels": "\n".join(card.labels),
-        "sample_rate": str(card.sample_rate),
-        "scores": "sigmoid" if card.multi_label else "softmax",
-        "input": "audio in [-1, 1]"
-        if standardize
-        else "audio of mean 0 and deviation 1, clip by clip",
-        "shortest_input": str(FRAME_SAMPLES),
-        "model": ", ".join(f"{key}={value}" for key, value in card.model.items()),
-        "checkpoint": f"{spec}, step {step}",
-        "commit": card.commit,
-    }
-    return Network(function, metadata)
+    return function
+
+
+def _kernels(params: PyTree) -> dict[str, np.ndarray]:
+    flat = flatten_dict(params)
+    return {"/".join(p[:-1]): x for p, x in flat.items() if p[-1] == "kernel"}
+
+
+def _limits(model: AemNet, weights: PyTree) -> dict[str, Limit]:
+    """The ranges that a network was trained with."""
+    limits = flatten_dict(weights["batch_stats"])
+    found = {}
+
+    def note(call, args, kwargs, context):
+        if isinstance(module := context.module, Rounding):
+            largest = float(limits[*module.path, "limit"])
+            found["/".join(module.path)] = Limit(largest, module.signed)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        audio = jax.ShapeDtypeStruct((1, FRAME_SAMPLES), jnp.float32)
+        jax.eval_shape(model.apply, weights, audio)
+    if unseen := sorted(name for name, limit in found.items() if not limit.largest):
+        raise ValueError(
+            f"no activation was seen at {', '.join(unseen)}: train it for a step or more"
+        )
+    return found

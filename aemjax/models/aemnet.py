@@ -13,7 +13,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from aemjax.models import backbones, frontends, heads
-from aemjax.models.layers import at_least_float32, mean_over_valid
+from aemjax.models.layers import at_least_float32, dense, mean_over_valid
+from aemjax.models.numerics import FLOAT, check
 
 EMBEDDING_DIM = 512
 
@@ -36,10 +37,11 @@ class AemNet(nn.Module):
 
     Attributes:
       make_frontend, make_backbone, make_head: callables that build the blocks, given
-        `name=` and (all but the head) `dtype=`.
+        `name=` and (all but the head) `dtype=`, and `numerics=` unless it is "float".
       frozen: blocks, or stages of the backbone ("backbone/stage1"), whose BatchNorm keeps
         to its running statistics.
       dtype: compute type of front end and backbone; embedding and head are float32.
+      numerics: of `aemjax.models.numerics`.
     """
 
     make_frontend: functools.partial
@@ -47,6 +49,7 @@ class AemNet(nn.Module):
     make_head: functools.partial
     frozen: tuple[str, ...] = ()
     dtype: DTypeLike = jnp.float32
+    numerics: str = FLOAT
 
     @nn.compact
     def __call__(
@@ -76,7 +79,9 @@ class AemNet(nn.Module):
         # Each front end knows what its audio may be rounded to.
         audio = jnp.asarray(audio)
         lengths = None if lengths is None else jnp.asarray(lengths)
-        frontend = self.make_frontend(dtype=self.dtype, name="frontend")
+        # Blocks that know of no other numerics have no such field.
+        own = {} if self.numerics == FLOAT else {"numerics": self.numerics}
+        frontend = self.make_frontend(dtype=self.dtype, name="frontend", **own)
         x, valid = frontend(audio, lengths, train=training("frontend"))
         x = checkpoint_name(x, "block")
         if alter_features is not None:
@@ -87,18 +92,29 @@ class AemNet(nn.Module):
             if name.startswith("backbone/")
         )
         # Backbones without stages have no such field.
-        options = {"frozen": within} if within else {}
+        options = own | ({"frozen": within} if within else {})
         backbone = self.make_backbone(dtype=self.dtype, name="backbone", **options)
-        frames, valid = backbone(x[..., None], valid, train=training("backbone"))
+        frames, valid = backbone(
+            x.reshape(*x.shape, 1), valid, train=training("backbone")
+        )
         pooled = mean_over_valid(frames, valid)
-        head = self.make_head(name="head")
+        head = self.make_head(name="head", **own)
         reads_frames = getattr(head, "reads_frames", False)
         embedding = pooled
         if not getattr(backbone, "embeds_by_pooling", False):
-            dense = nn.Dense(EMBEDDING_DIM, name="embedding")
-            embedding = dense(pooled)
+            embed = functools.partial(
+                dense,
+                features=EMBEDDING_DIM,
+                name="embedding",
+                numerics=self.numerics,
+                signed=False,
+                train=training("embedding"),
+            )
             if reads_frames:  # linear, so it may as well act before the average
-                frames = dense(at_least_float32(frames))
+                frames = embed(at_least_float32(frames))
+                embedding = mean_over_valid(frames, valid)
+            else:
+                embedding = embed(pooled)
         read = frames if reads_frames else embedding
         logits = head(read, valid, train=training("head"))
         return logits, {"embedding": embedding, "pooled": pooled}
@@ -113,6 +129,7 @@ def create(
     head: str | None = None,
     dropout: float = 0.2,
     dtype: str = "float32",
+    numerics: str = FLOAT,
 ) -> AemNet:
     """Builds a model; `__call__(audio "b t", *, train)` gives (logits "b k", aux).
 
@@ -128,9 +145,12 @@ def create(
       head: "acnet", "aclnetx", or an import path; None: the published one.
       dropout: rate in the head.
       dtype: compute type.
+      numerics: "float"; "folded", without BatchNorm; or "int8", folded and rounded
+        (`aemjax.models.numerics`).
 
     Raises:
-      ValueError: on a name that is neither known nor an import path, or a bad size.
+      ValueError: on a name that is neither known nor an import path, a bad size, or a
+        block that cannot do with these numerics.
     """
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}, a head needs at least 1")
@@ -140,17 +160,25 @@ def create(
         make_frontend = functools.partial(_import(frontend))
     else:
         make_frontend = frontends.by_name(frontend)
+    make_backbone = functools.partial(_resolve(name, BACKBONES, "model"), width=width)
+    head = head or DEFAULT_HEADS.get(name, "aclnetx")
+    make_head = functools.partial(
+        _resolve(head, HEADS, "head"), num_classes=num_classes, dropout=dropout
+    )
+    if check(numerics) != FLOAT:
+        named = {frontend: make_frontend, name: make_backbone, head: make_head}
+        for given, block in named.items():
+            if "numerics" not in block.func.__dataclass_fields__:
+                raise ValueError(
+                    f"{given!r} knows of no numerics {numerics!r}, only of {FLOAT!r}: it "
+                    "has no field `numerics`"
+                )
     return AemNet(
         make_frontend=make_frontend,
-        make_backbone=functools.partial(
-            _resolve(name, BACKBONES, "model"), width=width
-        ),
-        make_head=functools.partial(
-            _resolve(head or DEFAULT_HEADS.get(name, "aclnetx"), HEADS, "head"),
-            num_classes=num_classes,
-            dropout=dropout,
-        ),
+        make_backbone=make_backbone,
+        make_head=make_head,
         dtype=_resolve(dtype, DTYPES, "dtype"),
+        numerics=numerics,
     )
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from aemjax.models import ops
 from aemjax.models.layers import Valid, conv_bn, strided, zero_invalid
+from aemjax.models.numerics import FLOAT, Rounding
 
 Image = Float[Array, "b f w c"]
 Map = Float[Array, "b _f _w d"]
@@ -68,12 +69,14 @@ class VGG(nn.Module):
         conv11 too.
       dtype: compute type.
       frozen: stages whose BatchNorm keeps to its running statistics.
+      numerics: of `aemjax.models.numerics`.
     """
 
     width: float = 1.0
     separable: bool = False
     dtype: DTypeLike = jnp.float32
     frozen: tuple[str, ...] = ()
+    numerics: str = FLOAT
 
     @property
     def embeds_by_pooling(self) -> bool:
@@ -117,10 +120,16 @@ class VGG(nn.Module):
             bn=f"bn{number}",
             train=train,
             dtype=self.dtype,
+            numerics=self.numerics,
         )
 
     def _separable(self, x, valid, channels, number, train):
-        unit = SeparableConv(channels, dtype=self.dtype, name=f"conv{number}")
+        unit = SeparableConv(
+            channels,
+            dtype=self.dtype,
+            numerics=self.numerics,
+            name=f"conv{number}",
+        )
         return unit(x, valid, train=train)
 
 
@@ -129,9 +138,11 @@ class SeparableConv(nn.Module):
 
     features: int
     dtype: DTypeLike = jnp.float32
+    numerics: str = FLOAT
 
     @nn.compact
     def __call__(self, x: Image, valid: Valid, *, train: bool) -> tuple[Map, Valid]:
+        common = {"train": train, "dtype": self.dtype, "numerics": self.numerics}
         x, valid = conv_bn(
             x,
             valid,
@@ -140,8 +151,7 @@ class SeparableConv(nn.Module):
             depthwise=True,
             conv="depthwise",
             bn="depthwise_bn",
-            train=train,
-            dtype=self.dtype,
+            **common,
         )
         return conv_bn(
             x,
@@ -150,8 +160,7 @@ class SeparableConv(nn.Module):
             (1, 1),
             conv="pointwise",
             bn="pointwise_bn",
-            train=train,
-            dtype=self.dtype,
+            **common,
         )
 
 
@@ -164,11 +173,13 @@ class ResNet18(nn.Module):
       width: scales every convolution; the published network has 1.0.
       dtype: compute type.
       frozen: stages whose BatchNorm keeps to its running statistics.
+      numerics: of `aemjax.models.numerics`.
     """
 
     width: float = 1.0
     dtype: DTypeLike = jnp.float32
     frozen: tuple[str, ...] = ()
+    numerics: str = FLOAT
 
     @property
     def stages(self) -> dict[str, tuple[str, ...]]:
@@ -191,6 +202,7 @@ class ResNet18(nn.Module):
             bn="bn3",
             train=train and "stage1" not in self.frozen,
             dtype=self.dtype,
+            numerics=self.numerics,
         )
         x = ops.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
         valid = strided(valid, 2)
@@ -200,6 +212,7 @@ class ResNet18(nn.Module):
                 scaled(channels, self.width),
                 stride,
                 dtype=self.dtype,
+                numerics=self.numerics,
                 name=f"block{number}",
             )
             stage = f"stage{(number + 3) // 2}"
@@ -214,10 +227,11 @@ class BasicBlock(nn.Module):
     features: int
     stride: int = 1
     dtype: DTypeLike = jnp.float32
+    numerics: str = FLOAT
 
     @nn.compact
     def __call__(self, x: Image, valid: Valid, *, train: bool) -> tuple[Map, Valid]:
-        common = {"train": train, "dtype": self.dtype}
+        common = {"train": train, "dtype": self.dtype, "numerics": self.numerics}
         strides = (self.stride, self.stride)
         y, inner = conv_bn(
             x,
@@ -251,4 +265,5 @@ class BasicBlock(nn.Module):
                 bn="projection_bn",
                 **common,
             )
-        return zero_invalid(nn.relu(x + y), inner), inner
+        x = zero_invalid(nn.relu(x + y), inner)
+        return Rounding(self.numerics, name="sum_out")(x, train=train), inner

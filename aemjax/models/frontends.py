@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from aemjax.models import ops
 from aemjax.models.frames import FRAME_SAMPLES, check_holds_a_frame
 from aemjax.models.layers import Valid, conv_bn, zero_invalid
+from aemjax.models.numerics import FLOAT, Rounding
 from aemjax.models.spectral import SPECTRAL_PRESETS
 
 # (K1, S1, K2, S2): SPEC 2.1's presets.
@@ -36,6 +37,7 @@ class LLF(nn.Module):
       kernel2, stride2: of the second convolution, in outputs of the first.
       channels1, channels2: output channels.
       dtype: compute type; parameters and statistics are float32.
+      numerics: of `aemjax.models.numerics`.
     """
 
     kernel1: int = 33
@@ -45,6 +47,7 @@ class LLF(nn.Module):
     channels1: int = 64
     channels2: int = 128
     dtype: DTypeLike = jnp.float32
+    numerics: str = FLOAT
 
     @nn.compact
     def __call__(
@@ -64,7 +67,9 @@ class LLF(nn.Module):
                 "strides whose product does"
             )
         check_holds_a_frame(audio)
-        x = zero_invalid(audio[..., None], valid)  # b t 1
+        common = {"train": train, "dtype": self.dtype, "numerics": self.numerics}
+        x = zero_invalid(audio.reshape(*audio.shape, 1), valid)  # b t 1
+        x = Rounding(self.numerics, signed=True, name="conv1_in")(x, train=train)
         x, valid = conv_bn(
             x,
             valid,
@@ -73,8 +78,7 @@ class LLF(nn.Module):
             strides=(self.stride1,),
             conv="conv1",
             bn="bn1",
-            train=train,
-            dtype=self.dtype,
+            **common,
         )
         x, valid = conv_bn(
             x,
@@ -84,8 +88,7 @@ class LLF(nn.Module):
             strides=(self.stride2,),
             conv="conv2",
             bn="bn2",
-            train=train,
-            dtype=self.dtype,
+            **common,
         )
         pool = FRAME_SAMPLES // stride
         # An incomplete last frame is dropped: 1 s is exactly 100 frames.

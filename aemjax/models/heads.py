@@ -1,7 +1,7 @@
 """Heads: embedding -> class scores.
 
-A head is a module with fields `num_classes` and `dropout` whose
-`__call__(embedding "b d", valid, *, train)` returns logits "b k". One whose class says
+A head is a module with fields `num_classes` and `dropout`, and `numerics` if integers
+are enough for it, whose `__call__(embedding "b d", valid, *, train)` returns logits "b k". One whose class says
 `reads_frames` is given the feature map "b f w d", in the embedding's space, that the
 embedding is the average of. Draws come from the "dropout" stream.
 """
@@ -11,7 +11,8 @@ from typing import ClassVar
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from aemjax.models.layers import Valid, mean_over_valid
+from aemjax.models.layers import Valid, dense, mean_over_valid
+from aemjax.models.numerics import FLOAT
 
 
 class AclNetHead(nn.Module):
@@ -24,13 +25,20 @@ class AclNetHead(nn.Module):
     reads_frames: ClassVar[bool] = True
     num_classes: int
     dropout: float = 0.2
+    numerics: str = FLOAT
 
     @nn.compact
     def __call__(
         self, frames: Float[Array, "b f w d"], valid: Valid = None, *, train: bool
     ) -> Float[Array, "b k"]:
         frames = nn.Dropout(self.dropout, deterministic=not train)(frames)
-        return nn.Dense(self.num_classes, name="dense")(mean_over_valid(frames, valid))
+        return dense(
+            mean_over_valid(frames, valid),
+            self.num_classes,
+            name="dense",
+            numerics=self.numerics,
+            train=train,
+        )
 
 
 class AclNetXHead(nn.Module):
@@ -38,10 +46,18 @@ class AclNetXHead(nn.Module):
 
     num_classes: int
     dropout: float = 0.2
+    numerics: str = FLOAT
 
     @nn.compact
     def __call__(
         self, embedding: Float[Array, "b d"], valid: Valid = None, *, train: bool
     ) -> Float[Array, "b k"]:
         x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(embedding))
-        return nn.Dense(self.num_classes, name="dense")(x)
+        return dense(
+            x,
+            self.num_classes,
+            name="dense",
+            numerics=self.numerics,
+            signed=False,
+            train=train,
+        )

@@ -10,11 +10,13 @@ batch.
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from aemjax.models import ops
+from aemjax.models.numerics import FLOAT, Rounding, rounding_kernels
 
 Valid = Int[Array, "b"] | None
 
@@ -51,8 +53,11 @@ def conv_bn(
     depthwise: bool = False,
     relu: bool = True,
     dtype: DTypeLike = jnp.float32,
+    numerics: str = FLOAT,
 ) -> tuple[Array, Valid]:
     """Convolution without bias -> BatchNorm -> ReLU; call it inside `nn.compact`.
+
+    But in `numerics` "float" the convolution has a bias, and there is no BatchNorm.
 
     Args:
       x: `b f ... c`; as many axes between `b` and `c` as `kernel` has entries.
@@ -62,37 +67,64 @@ def conv_bn(
       conv: parameter name of the convolution, in the calling module.
       bn: that of the BatchNorm.
       train: batch statistics (of valid frames alone) instead of running ones.
+      numerics: of `aemjax.models.numerics`.
 
     Returns:
       The activations, zero past their valid frames if `relu`, and those frames.
     """
-    convolve = ops.depthwise_conv if depthwise else None
+    convolve = ops.depthwise_conv if depthwise else lax.conv_general_dilated
     if set(kernel) == {1} and strides is None:
         convolve = ops.pointwise_conv
+    folded = numerics != FLOAT
     x = nn.Conv(
         features,
         kernel,
         strides=strides,
         padding=[((k - 1) // 2, k // 2) for k in kernel],
         feature_group_count=features if depthwise else 1,
-        conv_general_dilated=convolve,
-        use_bias=False,
+        conv_general_dilated=rounding_kernels(numerics, convolve),
+        use_bias=folded,
         kernel_init=nn.initializers.he_normal(),
         dtype=dtype,
         name=conv,
     )(x)
     x = checkpoint_name(x, "conv")
     valid = strided(valid, strides[0] if strides else 1)
-    x = nn.BatchNorm(
-        use_running_average=not train,
-        momentum=BATCH_NORM_MOMENTUM,
-        epsilon=BATCH_NORM_EPSILON,
-        dtype=dtype,
-        name=bn,
-    )(x, mask=None if valid is None else frame_mask(valid, x))
+    if not folded:
+        x = nn.BatchNorm(
+            use_running_average=not train,
+            momentum=BATCH_NORM_MOMENTUM,
+            epsilon=BATCH_NORM_EPSILON,
+            dtype=dtype,
+            name=bn,
+        )(x, mask=None if valid is None else frame_mask(valid, x))
     if relu:
         x = zero_invalid(nn.relu(x), valid)
-    return x, valid
+    return Rounding(numerics, signed=not relu, name=f"{conv}_out")(
+        x, train=train
+    ), valid
+
+
+def dense(
+    x: Float[Array, "*b c"],
+    features: int,
+    *,
+    name: str,
+    train: bool,
+    numerics: str = FLOAT,
+    signed: bool = True,
+) -> Float[Array, "*b d"]:
+    """A dense layer with a bias, in float32; call it inside `nn.compact`.
+
+    Args:
+      name: parameter name, in the calling module.
+      numerics: of `aemjax.models.numerics`.
+      signed: whether `x` may be negative.
+    """
+    x = Rounding(numerics, signed=signed, name=f"{name}_in")(x, train=train)
+    product = rounding_kernels(numerics, lax.dot_general)
+    x = nn.Dense(features, dot_general=product, name=name)(x)
+    return Rounding(numerics, signed=True, name=f"{name}_out")(x, train=train)
 
 
 def at_least_float32(x: Array) -> Array:

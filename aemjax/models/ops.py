@@ -132,12 +132,15 @@ def max_pool(
 ) -> Array:
     """Max-pool over the axes between batch and channels; padding is never the maximum.
 
+    In `plain_forms` that holds of activations that are not negative.
+
     Where several elements of a window are its maximum, which of them the gradient
     reaches depends on the platform; after a ReLU only zeros tie, where it is zero.
     """
     if _plain.get():
-        # The padding is written out: some converters drop that of a pool.
-        x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
+        # Some converters drop the padding of a pool, so it is written out. After a ReLU
+        # zero is never the maximum either, and integers have no infinity.
+        x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
         return plain_max_pool(x, window, strides, ((0, 0),) * len(window))
     return lax.platform_dependent(
         x,

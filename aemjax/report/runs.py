@@ -75,6 +75,11 @@ class Run:
         return self.config.get("prune", {}).get("sparsity", 0.0)
 
     @property
+    def quantized(self) -> str:
+        """The run that it goes on from in integers; "" for none."""
+        return self.config.get("quantize", {}).get("run", "")
+
+    @property
     def by_stage(self) -> str:
         """What its learning rates have beside the embedder's share; "" for nothing."""
         optimizer = self.config["optimizer"]
@@ -235,7 +240,7 @@ class Run:
             # twin of it) repeats nothing published.
             "whole": not self.config["data"].get("fold", 0)
             and not self.by_stage
-            and not self.pruned
+            and not (self.pruned or self.quantized)
             and model.get("head") in (None, DEFAULT_HEADS.get(model["name"]))
             and self._of_whole_set(),
         }

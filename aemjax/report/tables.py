@@ -105,15 +105,17 @@ def _run_row(run: Run, metric: str) -> tuple[str, ...]:
 
 
 def start(run: Run) -> str:
-    """What the weights were at step 0, and how many of them were pruned."""
+    """What the weights were at step 0, how many were pruned, whether they are integers."""
     pruned = f", {run.pruned:.2%} pruned" if run.pruned else ""
-    return _start_of_all(run) + pruned
+    integers = ", int8" if run.quantized else ""
+    return _start_of_all(run) + pruned + integers
 
 
 def _start_of_all(run: Run) -> str:
     if not run.results.get("init_from"):
         gone_on = run.pruned and run.config["prune"]["start"] != "init_from"
-        return run.config["prune"]["run"] if gone_on else "from scratch"
+        before = run.config["prune"]["run"] if gone_on else run.quantized
+        return before or "from scratch"
     name = run.results["init_from"].rstrip("/").rpartition("/")[2]
     step = run.results.get("init_step")
     return name if step is None else f"{name}, step {step:,}"

@@ -34,6 +34,8 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
             "start": "init_from",  # what is left is rewound to it; run: it is kept; STEP
         }
     )
+    # A fine-tuning run, pruned or not, to go on from in numerics "int8"; its zeros stay.
+    c.quantize = ConfigDict({"run": ""})
     c.seeds = 1  # how many, from `seed` on: each trains by each division
     c.init_patterns = ("frontend/.*", "backbone/.*", "embedding/.*")
     c.data.update(
