@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 TWO_WORKERS := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all tpu-check lint format bench clean
+.PHONY: demo test test-all tpu-check torch-check lint format bench clean
 .DELETE_ON_ERROR:
 
 .venv: $(STAMP)
@@ -28,6 +28,13 @@ test-all: $(STAMP)
 tpu-check: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,tpu]'
 	$(BIN)/python -m pytest --quiet -m tpu
+
+# Compares with PyTorch. Only this needs it, and its usual build for Linux brings gigabytes
+# of CUDA, so it is neither in constraints.txt nor in .venv yet; PIP_EXTRA_INDEX_URL may name
+# an index of builds without.
+torch-check: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pytest --quiet -m torch
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -82,7 +82,7 @@ def train(
         config.checkpoint.metric, data, averaged=config.train.ema_decay > 0
     )
     eval_interval(1, config.train.epochs, config.eval.every_epochs)
-    protocol = _protocol(config)
+    protocol = protocol_of(config)
     divisions = divide(data, protocol)
     if share := config.data.validation_share:
         seed, grouped = config.data.split_seed, config.data.grouped
@@ -202,7 +202,8 @@ def train(
     return results
 
 
-def _protocol(config: ConfigDict) -> Protocol:
+def protocol_of(config: ConfigDict) -> Protocol:
+    """How `config.data` divides a set."""
     return Protocol(
         config.data.protocol,
         folds=config.data.folds,

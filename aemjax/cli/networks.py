@@ -88,7 +88,10 @@ def _size(options) -> None:
 
 def add_evaluate(verbs) -> None:
     parser = add_verb(
-        verbs, "evaluate", _evaluate, "score a checkpoint on a prepared set"
+        verbs,
+        "evaluate",
+        _evaluate,
+        "score a checkpoint, or an exported file in its engine, on a prepared set",
     )
     add_checkpoint(parser)
     parser.add_argument("--data", required=True, help="prepared set")
@@ -104,8 +107,21 @@ def add_evaluate(verbs) -> None:
 
 
 def _evaluate(options) -> None:
+    from pathlib import Path
+
     from aemjax.train.evaluate import evaluate_checkpoint
 
+    if Path(options.checkpoint).is_file():
+        from aemjax.export.engines import evaluate_file
+
+        if options.resamples:
+            raise ValueError("--resamples is for checkpoints, not for exported files")
+        print(
+            json.dumps(
+                evaluate_file(options.checkpoint, options.data, split=options.split)
+            )
+        )
+        return
     metrics = evaluate_checkpoint(
         options.checkpoint,
         options.data,
@@ -143,40 +159,6 @@ def _embed(options) -> None:
     )
     shown = ("checkpoint", "step", "split", "clips", "logits")
     print(json.dumps({key: about[key] for key in shown}))
-
-
-def add_export(verbs) -> None:
-    parser = add_verb(
-        verbs,
-        "export",
-        _export,
-        "write a checkpoint for other engines, and check it",
-        needs="`pip install 'aemjax[export]'`, and for onnx `pip install --no-deps "
-        "jax2onnx==0.17.1` after it",
-    )
-    add_checkpoint(parser)
-    parser.add_argument("--format", required=True, help="onnx or stablehlo")
-    parser.add_argument("--out", required=True, help="file to write")
-    parser.add_argument(
-        "--standardize",
-        action="store_true",
-        help="the file takes audio as it comes, and standardises each clip itself",
-    )
-    parser.add_argument("--data", help="prepared set, to try clips of it beside noise")
-
-
-def _export(options) -> None:
-    from aemjax.export.check import real_audio
-    from aemjax.export.write import export_checkpoint
-
-    about = export_checkpoint(
-        options.checkpoint,
-        options.out,
-        format=options.format,
-        standardize=options.standardize,
-        batches=real_audio(options.data) if options.data else None,
-    )
-    print(json.dumps(about))
 
 
 def add_report(verbs) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict
 
 from aemjax.audio.read import MIN_STD
 from aemjax.compress.folding import fold
+from aemjax.compress.ranges import observe
 from aemjax.models import AemNet, create
 from aemjax.models.frames import FRAME_SAMPLES
 from aemjax.models.numerics import FLOAT, FOLDED, INT8, Rounding, round_kernels
@@ -39,12 +40,11 @@ class Integers:
 
     Attributes:
       kernels: by the path of their layer ("backbone/conv3"), as the function has them.
-      limits: of activations, by the path of the point where they are rounded; None: the
-        network was not trained with any.
+      limits: of activations, by the path of the point where they are rounded.
     """
 
     kernels: dict[str, np.ndarray]
-    limits: dict[str, Limit] | None
+    limits: dict[str, Limit]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,27 +55,27 @@ class Network:
       function: audio "b t" -> (logits "b k", embedding "b d"), float32. For a file of
         integers that of the folded network, which its format makes integers of.
       metadata: texts by name: docs/export.md lists them.
-      integers: for a file of integers.
-      rounded: the same function as it was trained, with rounded activations; None: with
-        none.
+      reference: compiled, the function that the file must give: for a file of integers
+        with rounded activations, else the same.
+      integers: for a file of them.
     """
 
     function: Callable
     metadata: dict[str, str]
+    reference: Callable
     integers: Integers | None = None
-    rounded: Callable | None = None
-
-    @functools.cached_property
-    def _compiled(self) -> Callable:
-        return jax.jit(self.rounded or self.function)
 
     def __call__(self, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The outputs of the model itself, which files are checked against."""
-        return jax.device_get(self._compiled(audio))
+        return jax.device_get(self.reference(audio))
 
 
 def read_network(
-    spec: str, *, standardize: bool = False, dtype: str = "float32"
+    spec: str,
+    *,
+    standardize: bool = False,
+    dtype: str = "float32",
+    calibration: Sequence[np.ndarray] = (),
 ) -> Network:
     """The network of a run's checkpoint.
 
@@ -85,6 +85,8 @@ def read_network(
         each clip to mean 0 and deviation 1 itself; else it takes clips that are.
       dtype: of `DTYPES`; "int8" of any network, "float32" of one that was not trained for
         integers.
+      calibration: standardised audio "b t", for a network of integers that was not trained
+        for them: its ranges are those of this.
 
     Raises:
       ValueError: if there is no such checkpoint, or not in this type.
@@ -115,24 +117,25 @@ def read_network(
                 f"{spec} was trained for {trained_in}, which float32 would not repeat; "
                 "export it as int8"
             )
-        return Network(_function(model, weights, standardize), metadata)
-    params = weights["params"] if trained_in == INT8 else fold(weights)
-    params = jax.device_get(round_kernels(params))
+        return _network(model, weights, standardize, metadata)
+    rounding = create(**options, numerics=INT8)
+    if trained_in != INT8:
+        params = fold(weights)
+        statistics = observe(rounding, params, calibration)
+        weights = {"params": params, "batch_stats": statistics}
+    params = jax.device_get(jax.jit(round_kernels)(weights["params"]))
     folded = create(**options, numerics=FOLDED)
-    return Network(
-        _function(folded, {"params": params}, standardize),
-        metadata,
-        Integers(
-            _kernels(params), _limits(model, weights) if trained_in == INT8 else None
-        ),
-        _function(model, weights, standardize) if trained_in == INT8 else None,
+    return dataclasses.replace(
+        _network(folded, {"params": params}, standardize, metadata),
+        reference=_network(rounding, weights, standardize, metadata).reference,
+        integers=Integers(_kernels(params), _limits(rounding, weights)),
     )
 
 
-def _function(model: AemNet, weights: PyTree, standardize: bool) -> Callable:
-    variables = jax.tree.map(jnp.asarray, weights)
-
-    def function(audio):
+def _network(
+    model: AemNet, weights: PyTree, standardize: bool, metadata: dict[str, str]
+) -> Network:
+    def function(variables, audio):
         if standardize:
             audio = audio - audio.mean(axis=1, keepdims=True)
             std = jnp.sqrt(jnp.mean(audio**2, axis=1, keepdims=True))
@@ -140,7 +143,12 @@ def _function(model: AemNet, weights: PyTree, standardize: bool) -> Callable:
         logits, aux = model.apply(variables, audio, train=False)
         return logits.astype(jnp.float32), aux["embedding"].astype(jnp.float32)
 
-    return function
+    variables = jax.tree.map(jnp.asarray, weights)
+    return Network(
+        functools.partial(function, variables),
+        metadata,
+        functools.partial(jax.jit(function), variables),
+    )
 
 
 def _kernels(params: PyTree) -> dict[str, np.ndarray]:
@@ -149,7 +157,7 @@ def _kernels(params: PyTree) -> dict[str, np.ndarray]:
 
 
 def _limits(model: AemNet, weights: PyTree) -> dict[str, Limit]:
-    """The ranges that a network was trained with."""
+    """Those in a network's statistics."""
     limits = flatten_dict(weights["batch_stats"])
     found = {}
 
@@ -164,6 +172,7 @@ def _limits(model: AemNet, weights: PyTree) -> dict[str, Limit]:
         jax.eval_shape(model.apply, weights, audio)
     if unseen := sorted(name for name, limit in found.items() if not limit.largest):
         raise ValueError(
-            f"no activation was seen at {', '.join(unseen)}: train it for a step or more"
+            f"activations at {', '.join(unseen)} are all zero: train the network further, "
+            "or calibrate it on other audio"
         )
     return found

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import jax
 import numpy as np
 import onnx
 import onnxruntime
@@ -18,7 +19,8 @@ def write(network: Network, path: Path) -> None:
     """Writes a file with any batch and any length of audio."""
     import jax2onnx  # after the level of its log is set
 
-    with ops.plain_forms():
+    # The converter's own form of a bias adds arrays of other ranks.
+    with ops.plain_forms(), jax.numpy_rank_promotion("allow"):
         model = jax2onnx.to_onnx(
             network.function,
             [("batch", "samples")],

@@ -27,8 +27,9 @@ from aemjax.export.graph import INPUT, Integers, Limit
 from aemjax.models.numerics import SIGNED_LEVELS, UNSIGNED_LEVELS
 
 WITH_KERNEL = ("Conv", "Gemm", "MatMul")
+MOVING = ("Reshape", "Transpose")
 # What lies between two kernels goes through as integers too; the rest is floats.
-QUANTIZED = (*WITH_KERNEL, "Add", "MaxPool", "Pad", "Relu", "Reshape", "Transpose")
+QUANTIZED = (*WITH_KERNEL, *MOVING, "Add", "MaxPool", "Pad", "Relu")
 
 
 def quantize(
@@ -37,8 +38,7 @@ def quantize(
     """Replaces a float32 file of a folded network by one of integers.
 
     Args:
-      calibration: audio "b t"; the ranges of activations that the network does not know
-        are the largest of it.
+      calibration: audio "b t"; the quantiser asks for some, though every range is known.
 
     Raises:
       ValueError: if the file holds another network than `integers`.
@@ -50,10 +50,8 @@ def quantize(
             path, simplified, skip_onnx_shape=True, skip_symbolic_shape=True
         )
         model = onnx.load(simplified)
-        overrides = {}
-        if integers.limits is not None:
-            ranges = _ranges(model.graph, integers)
-            overrides = {name: [_scale(limit)] for name, limit in ranges.items()}
+        ranges = _ranges(model.graph, integers)
+        overrides = {name: [_scale(limit)] for name, limit in ranges.items()}
         result = Path(folder) / "int8.onnx"
         quantize_static(
             model,
@@ -69,7 +67,7 @@ def quantize(
         )
         quantized = onnx.load(result)
     del quantized.metadata_props[:]
-    quantized.metadata_props.extend(model.metadata_props)
+    quantized.metadata_props.extend(onnx.load(path).metadata_props)
     onnx.save(quantized, path)
 
 
@@ -99,17 +97,23 @@ def _ranges(graph: onnx.GraphProto, integers: Integers) -> dict[str, Limit]:
     layer PATH is rounded at PATH_in and PATH_out, and the sum of a block at BLOCK/sum_out.
     """
     weights = {x.name: numpy_helper.to_array(x) for x in graph.initializer}
+    outputs = {x.name for x in graph.output}
     readers = collections.defaultdict(list)
     for node in graph.node:
         for name in node.input:
             readers[name].append(node)
 
-    def result(node: onnx.NodeProto) -> str:
-        """What is rounded: after the ReLU that alone reads it, or as it comes."""
-        output = node.output[0]
-        (reader,) = readers[output] if len(readers[output]) == 1 else (None,)
-        is_relu = reader is not None and reader.op_type == "Relu"
-        return reader.output[0] if is_relu else output
+    def results(node: onnx.NodeProto) -> list[str]:
+        """The tensors that hold what is rounded: as it comes, and up to its ReLU."""
+        found = [node.output[0]]
+        while found[-1] not in outputs and len(readers[found[-1]]) == 1:
+            (reader,) = readers[found[-1]]
+            if reader.op_type not in (*MOVING, "Relu"):
+                break
+            found.append(reader.output[0])
+            if reader.op_type == "Relu":
+                return found  # with its range before it, it has nothing left to do
+        return found[:1]
 
     paths = {_key(kernel): path for path, kernel in integers.kernels.items()}
     tensors = {}
@@ -122,15 +126,19 @@ def _ranges(graph: onnx.GraphProto, integers: Integers) -> dict[str, Limit]:
             raise ValueError(
                 f"{node.op_type} {node.name!r} has no kernel of the network"
             )
-        tensors[f"{path}_in"] = node.input[0]
-        tensors[f"{path}_out"] = result(node)
+        tensors[f"{path}_in"] = [node.input[0]]
+        tensors[f"{path}_out"] = results(node)
         block = path.rpartition("/")[0]
         for reader in readers[node.output[0]]:
             if reader.op_type == "Add":
-                tensors[f"{block}/sum_out"] = result(reader)
+                tensors[f"{block}/sum_out"] = results(reader)
     if missing := sorted(integers.limits.keys() - tensors.keys()):
         raise ValueError(f"the graph has no tensor for {', '.join(missing)}")
-    return {tensors[point]: limit for point, limit in integers.limits.items()}
+    return {
+        tensor: limit
+        for point, limit in integers.limits.items()
+        for tensor in tensors[point]
+    }
 
 
 def _as_ours(node: onnx.NodeProto, kernel: np.ndarray) -> np.ndarray:

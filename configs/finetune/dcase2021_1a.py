@@ -24,4 +24,5 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
     c = own_set.get_config(variant)
     c.model.update(name="aemnet_dw", num_classes=10, frontend="llf2", width=0.5)
     c.data.update(protocol="official", crop_s=1.0)
+    c.compress.budget = "128KiB"
     return c

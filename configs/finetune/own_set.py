@@ -36,6 +36,19 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
     )
     # A fine-tuning run, pruned or not, to go on from in numerics "int8"; its zeros stay.
     c.quantize = ConfigDict({"run": ""})
+    # Of `python -m finetune.compress` alone: prune, rewind, retrain, integers.
+    c.compress = ConfigDict(
+        {
+            "sparsity": 0.6,  # share of all parameters
+            "rounds": 1,  # of pruning, each rewound; the same share of what is left
+            "rewind": "pretraining",  # its step 0; or finetuning: its start; or a STEP
+            "budget": "",  # such as 128KiB: also the sparsity that stores in it
+            "magnitude": True,  # compare with pruning that does not rewind
+            "int8_learning_rate": 1e-4,
+            "int8_epochs": 50.0,
+            "select": "best",  # epoch of each stage to go on from; or last
+        }
+    )
     c.seeds = 1  # how many, from `seed` on: each trains by each division
     c.init_patterns = ("frontend/.*", "backbone/.*", "embedding/.*")
     c.data.update(
