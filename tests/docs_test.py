@@ -70,7 +70,7 @@ def test_shown_commands_parse(words):
     if job == "benchmarks":
         benchmarks_parser().parse_args(words[3:])
         return
-    assert job in ("pretrain", "finetune", "finetune.sweep")
+    assert job in ("pretrain", "finetune", "finetune.sweep", "finetune.compress")
     flags = job_flags(job)
     options = dict(_options(words[3:], flags))
     path, _, variant = options.pop("config").partition(":")
@@ -161,3 +161,11 @@ def test_every_option_is_in_the_guide(section):
     config = networks.read_config(str(ROOT / "configs/pretrain/aemresnet_audioset.py"))
     for name in config[section]:
         assert re.search(rf"\b{name}\b", guide), name
+
+
+@pytest.mark.parametrize("section", ["prune", "compress"])
+def test_every_option_of_compression_is_in_its_guide(section):
+    guide = (ROOT / "docs" / "compression.md").read_text()
+    config = networks.read_config(str(ROOT / "configs/finetune/dcase2021_1a.py"))
+    for name in config[section]:
+        assert f"`{section}.{name}`" in guide, name

@@ -63,24 +63,39 @@ def add_size(verbs) -> None:
         help="of kernels; default: int8",
     )
     parser.add_argument("--budget", help="such as 128KiB: which sparsity meets it")
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        help="an exported file, whose bytes are printed beside; may be given again",
+    )
     parser.add_argument("--json", action="store_true")
 
 
 def _size(options) -> None:
     from aemjax.compress import size
+    from aemjax.models.numerics import INT8, round_kernels
     from aemjax.train.checkpoint import load
 
     width = {"float32": 4, "int8": 1}[options.dtype]
-    layers = size.measure(load(options.checkpoint)[0]["params"])
+    weights, card, _ = load(options.checkpoint)
+    params = weights["params"]
+    if card.model.get("numerics") == INT8:
+        params = round_kernels(params)
+    layers = size.measure(params)
+    files = {file: size.of_file(file) for file in options.file}
     sparsities = {}
     if options.budget:
         budget = size.parse_budget(options.budget)
         sparsities = size.sparsity_for(layers, budget, width=width)
     if options.json:
         about = size.to_dict(layers, width=width)
-        print(json.dumps(about | {"sparsity": sparsities} if sparsities else about))
+        others = {"sparsity": sparsities, "files": files}
+        print(json.dumps(about | {key: x for key, x in others.items() if x}))
         return
     print(size.table(layers, width=width))
+    for file, (whole, deflated) in files.items():
+        print(f"{file}: {whole:,} bytes, {deflated:,} deflated")
     for count, sparsity in sparsities.items():
         shown = math.ceil(sparsity * 1e6) / 1e6  # what is printed meets it too
         print(f"{options.budget} by the {count} count: sparsity {shown:.6f} or more")

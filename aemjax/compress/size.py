@@ -8,7 +8,9 @@ folded into the kernels before it, which leaves a bias for each channel at full 
 import dataclasses
 import math
 import re
+import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,16 @@ def to_dict(layers: Mapping[str, LayerSize], *, width: int) -> dict[str, Any]:
 
     own = {name: about(size) for name, size in layers.items()}
     return about(total(layers)) | {"layers": own}
+
+
+def of_file(path: str | Path) -> tuple[int, int]:
+    """A file's bytes, and what is left of them once deflated: zeros take next to none.
+
+    Raises:
+      OSError: if it cannot be read.
+    """
+    content = Path(path).read_bytes()
+    return len(content), len(zlib.compress(content, 9))
 
 
 def parse_budget(text: str) -> int:

@@ -150,9 +150,12 @@ def get_metadata(path: str | Path) -> dict[str, str]:
     """What `set_metadata` set.
 
     Raises:
-      ValueError: if nothing is.
+      ValueError: if nothing is, or it is no such file.
     """
-    model = schema.Model.GetRootAs(Path(path).read_bytes())
+    content = Path(path).read_bytes()
+    if content[4:8] != b"TFL3":
+        raise ValueError(f"{path} is no LiteRT file")
+    model = schema.Model.GetRootAs(content)
     for entry in map(model.Metadata, range(model.MetadataLength())):
         if entry.Name() == METADATA.encode():
             data = model.Buffers(entry.Buffer()).DataAsNumpy()

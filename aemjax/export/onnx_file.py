@@ -7,6 +7,11 @@ import jax
 import numpy as np
 import onnx
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidGraph,
+    InvalidProtobuf,
+)
 
 from aemjax.export.graph import INPUT, OUTPUTS, Network
 from aemjax.models import ops
@@ -48,13 +53,19 @@ class Engine:
 
         Args:
           threads: 0: as many as the engine takes.
+
+        Raises:
+          ValueError: if it is no such file.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except (InvalidProtobuf, InvalidGraph, Fail) as error:
+            raise ValueError(f"{path} is no ONNX file that runs: {error}") from error
         self.metadata = self._session.get_modelmeta().custom_metadata_map
 
     def __call__(self, audio: np.ndarray) -> list[np.ndarray]:

@@ -40,9 +40,14 @@ class Engine:
     """
 
     def __init__(self, path: str | Path):
-        with zipfile.ZipFile(path) as file:
-            self.metadata = json.loads(file.read(METADATA))
-            self._function = export.deserialize(bytearray(file.read(FUNCTION)))
+        try:
+            with zipfile.ZipFile(path) as file:
+                self.metadata = json.loads(file.read(METADATA))
+                self._function = export.deserialize(bytearray(file.read(FUNCTION)))
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise ValueError(
+                f"{path} is no file of `aemjax export`: {error}"
+            ) from error
 
     def __call__(self, audio: np.ndarray) -> list[np.ndarray]:
         """[logits "b k", embedding "b d"] of audio "b t"."""

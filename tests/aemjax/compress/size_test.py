@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +96,7 @@ def test_budgets_are_bytes():
 
 
 def test_the_sparsity_that_is_printed_meets_the_budget(published, capsys, monkeypatch):
-    weights = {"params": published}, None, 0
+    weights = {"params": published}, SimpleNamespace(model={}), 0
     monkeypatch.setattr("aemjax.train.checkpoint.load", lambda spec: weights)
     cli.main(["size", "run", "--budget", "128KiB"])
     *_, first, second = capsys.readouterr().out.splitlines()
@@ -118,3 +119,27 @@ def test_the_command_prints_both_counts(pretrained, capsys):
     of_layers = [layer["stored_bytes"] for layer in about["layers"].values()]
     assert about["stored_bytes"] == sum(of_layers)
     assert "sparsity" not in about
+
+
+def test_files_are_printed_beside(pretrained, capsys, tmp_path):
+    file = tmp_path / "model.onnx"
+    file.write_bytes(bytes(5_000))
+    cli.main(["size", str(pretrained), "--file", str(file)])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"{file}: 5,000 bytes, ") and last.endswith(" deflated")
+    assert int(last.split()[-2]) < 50
+    cli.main(["size", str(pretrained), "--file", str(file), "--json"])
+    assert json.loads(capsys.readouterr().out)["files"][str(file)][0] == 5_000
+
+
+def test_what_integers_round_to_zero_is_not_counted(published, capsys, monkeypatch):
+    kernel = published["backbone"]["conv11"]["pointwise"]["kernel"]
+    few = np.full_like(kernel, 1e-6)
+    few[0, 0, 0] = 1.0
+    params = {"head": {"dense": {"kernel": few[0, 0]}}}
+    card = SimpleNamespace(model={"numerics": "int8"})
+    monkeypatch.setattr(
+        "aemjax.train.checkpoint.load", lambda _: ({"params": params}, card, 0)
+    )
+    cli.main(["size", "run", "--json"])
+    assert json.loads(capsys.readouterr().out)["nonzero"] == kernel.shape[-1]

@@ -35,7 +35,7 @@ def exported(name, **kwargs):
         logits, aux = net.model.apply(net.variables, audio, train=False)
         return logits, aux["embedding"]
 
-    return graph.Network(function, METADATA)
+    return graph.Network(function, METADATA, function)
 
 
 def written(net, folder, seconds):
@@ -139,7 +139,7 @@ def test_what_the_interpreter_cannot_do_is_said(tmp_path):
     def spectrum(audio):
         return jnp.abs(jnp.fft.rfft(audio)), audio
 
-    path = written(graph.Network(spectrum, METADATA), tmp_path, [0.05])
+    path = written(graph.Network(spectrum, METADATA, spectrum), tmp_path, [0.05])
     with pytest.raises(ValueError, match="LiteRT does not run .*IsPowerOfTwo"):
         litert_file.Engine(path)
 
