@@ -7,6 +7,7 @@ The chain of Galindo-Meza 2021, chapter 5.4; docs/compression.md has the rest.
 """
 
 import dataclasses
+import importlib
 import math
 from collections.abc import Callable
 
@@ -14,11 +15,15 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
+from aemjax import models
 from aemjax.compress import pruning, size
 from aemjax.data.folders import AnyPath, as_path, is_remote
+from aemjax.models.numerics import INT8
 from aemjax.train import job
 from aemjax.train.checkpoint import load, split_spec
 from finetune import compress_report
+from finetune.compress_report import selected
+from finetune.start import run_name
 from finetune.train import train
 
 # Of config.compress.rewind, beside a step: what the survivors of pruning go back to.
@@ -69,38 +74,29 @@ def compress(
     """
     options = config.compress
     plain = _without(config)
-    _check(options)
-    if is_remote(as_path(folder or ".")):
-        raise ValueError(f"{folder}: engines read local files; name a local --workdir")
+    _check(config, folder)
     folder = as_path(folder)
     found = run(plain, folder / "dense", profile_steps=profile_steps, dry=dry)
     if dry:
         return found
     stages = [Stage("dense", "fine-tuned")]
-    dense = _spec(folder / "dense", options)
+    dense = selected(folder / "dense", options.select)
     if options.magnitude:
         stage = _named("magnitude", "pruned by magnitude", options.sparsity)
         run(_pruned(plain, dense, options.sparsity, "run"), folder / stage.name)
         stages.append(stage)
-    for sparsity in _sparsities(options, folder / "dense" / found_name(found)):
-        pruned = dense
-        rounds = pruning.geometric_schedule(sparsity, options.rounds)
-        for share in rounds:
+    for sparsity in _sparsities(options, folder / "dense" / run_name(found["runs"][0])):
+        pruned, rewind = dense, options.rewind
+        for share in pruning.geometric_schedule(sparsity, options.rounds):
             stage = _named("ticket", "lottery ticket", share)
-            run(_ticket(plain, pruned, share, options.rewind), folder / stage.name)
-            pruned = _spec(folder / stage.name, options)
+            run(_ticket(plain, pruned, share, rewind), folder / stage.name)
+            pruned = selected(folder / stage.name, options.select)
+            if rewind.isdecimal():
+                rewind = "0"  # where this ticket began: at that step of the first run
         integers = _named("int8", "the same, INT8", sparsity, before=stage.name)
         run(_quantized(plain, pruned, options), folder / integers.name)
         stages += [stage, integers]
-    if jax.process_index():
-        return {}
     return compress_report.write(config, folder, stages)
-
-
-def found_name(results: dict) -> str:
-    """The folder of a job's first run."""
-    first = results["runs"][0]
-    return f"fold{first['fold']}_seed{first['seed']}"
 
 
 def _named(kind: str, title: str, sparsity: float, before: str = "") -> Stage:
@@ -108,7 +104,24 @@ def _named(kind: str, title: str, sparsity: float, before: str = "") -> Stage:
     return Stage(name, f"{title}, {sparsity:.2%}", sparsity, before)
 
 
-def _check(options: ConfigDict) -> None:
+def _check(config: ConfigDict, folder: str | AnyPath) -> None:
+    """Refuses now what a stage would be refused for after hours of others."""
+    options = config.compress
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"the chain runs in one process, not in {jax.process_count()}; start it on "
+            "one host, with all its devices"
+        )
+    if is_remote(as_path(folder or ".")):
+        raise ValueError(f"{folder}: engines read local files; name a local --workdir")
+    for module in ("aemjax.export.onnx_file", "aemjax.export.onnx_int8", "jax2onnx"):
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ValueError(
+                f"{error}: the chain needs `pip install 'aemjax[export]'`, and `pip "
+                "install --no-deps jax2onnx==0.17.1` after it"
+            ) from error
     if not 0 < options.sparsity < 1:
         raise ValueError(
             f"compress.sparsity is {options.sparsity}, expected a share of all "
@@ -116,6 +129,10 @@ def _check(options: ConfigDict) -> None:
         )
     if options.rounds < 1:
         raise ValueError(f"compress.rounds is {options.rounds}, expected 1 or more")
+    if not options.int8_epochs > 0:
+        raise ValueError(
+            f"compress.int8_epochs is {options.int8_epochs}, expected more than 0"
+        )
     known = (PRETRAINING, FINETUNING)
     if options.rewind not in known and not options.rewind.isdecimal():
         raise ValueError(
@@ -129,6 +146,24 @@ def _check(options: ConfigDict) -> None:
         )
     if options.budget:
         size.parse_budget(options.budget)
+    if config.optimizer.groups or config.eval.window_s:
+        raise ValueError(
+            "the chain has no optimizer.groups and no eval.window_s: a rewound network "
+            "trains as a whole, and engines score whole clips; leave them out"
+        )
+    model = config.model.to_dict()
+    models.create(
+        **model | {"numerics": INT8, "num_classes": model["num_classes"] or 1}
+    )
+    if (
+        config.init_from
+        and options.rewind == PRETRAINING
+        and not load(config.init_from)[2]
+    ):
+        raise ValueError(
+            f"{config.init_from} has no other step than 0, so it says nothing of the "
+            f"values before its training; set compress.rewind to {FINETUNING!r}"
+        )
 
 
 def _sparsities(options: ConfigDict, dense: AnyPath) -> list[float]:
@@ -155,10 +190,6 @@ def _without(config: ConfigDict) -> ConfigDict:
     with config.unlocked():
         del config.compress
     return config
-
-
-def _spec(folder: AnyPath, options: ConfigDict) -> str:
-    return f"{folder}@last" if options.select == "last" else str(folder)
 
 
 def _pruned(config: ConfigDict, before: str, sparsity: float, start: str) -> ConfigDict:

@@ -9,18 +9,20 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from aemjax.audio import read
 from aemjax.compress import size
 from aemjax.data.folders import AnyPath, write_text
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import divide
+from aemjax.export.check import real_audio
 from aemjax.export.engines import engine_logits, open_engine
 from aemjax.export.write import export_checkpoint
 from aemjax.models.numerics import round_kernels
+from aemjax.report.inputs import read_folders
 from aemjax.report.published import TABLE6
 from aemjax.train.checkpoint import load
 from aemjax.train.evaluate import score
 from aemjax.train.workdir import git_commit, read_results
+from finetune.start import run_name
 from finetune.train import protocol_of
 
 PyTree = Any
@@ -28,6 +30,11 @@ PyTree = Any
 RESULTS, TABLE = "compress.json", "compress.md"
 FILE = "int8.onnx"  # in the folder of each run of a stage of integers
 TRIED_CLIPS = 4
+
+
+def selected(folder: AnyPath, select: str) -> str:
+    """What `checkpoint.load` takes of a run: its best step, or "last"."""
+    return f"{folder}@last" if select == "last" else str(folder)
 
 
 def write(config: ConfigDict, folder: AnyPath, stages: Sequence) -> dict[str, Any]:
@@ -47,6 +54,7 @@ def write(config: ConfigDict, folder: AnyPath, stages: Sequence) -> dict[str, An
         "select": select,
         "selected_on": first["selected_on"],
         "metric": first["metric"],
+        "published": _repeats_published(folder / stages[0].name),
         "commit": git_commit(),
         "compress": config.compress.to_dict(),
         "stages": rows,
@@ -87,19 +95,18 @@ def _means(runs: list[dict]) -> dict[str, float]:
 
 
 def _run(path: AnyPath, stage, run: dict, data, division, select: str) -> dict:
-    name = f"fold{run['fold']}_seed{run['seed']}"
+    name = run_name(run)
     about = {"fold": run["fold"], "seed": run["seed"]}
-    spec = _spec(path / name, select)
+    spec = selected(path / name, select)
     params = load(spec)[0]["params"]
     if not stage.int8:
         return about | _sizes(params, params, 4)
-    unfolded = load(_spec(path.parent / stage.before / name, select))[0]["params"]
+    unfolded = load(selected(path.parent / stage.before / name, select))[0]["params"]
     about |= _sizes(unfolded, jax.jit(round_kernels)(params), 1)
     file = path / name / FILE
     if not file.exists():
-        export_checkpoint(
-            spec, file, format="onnx", dtype="int8", batches=_some(data, division.train)
-        )
+        audio = real_audio(data, rows=division.train, clips=TRIED_CLIPS)
+        export_checkpoint(spec, file, format="onnx", dtype="int8", batches=audio)
     logits = engine_logits(open_engine(file), data, division.eval)
     return about | {
         "file_kib": file.stat().st_size / 1024,
@@ -115,7 +122,8 @@ def table(content: dict[str, Any]) -> str:
         *("KB, as published", "KB stored", "KB of the file"),
         f"published: {metric} / non-zero / KB",
     )
-    rows = [_cells(stage, metric, content["compress"]) for stage in content["stages"]]
+    names = _published_names(content)
+    rows = [_cells(stage, metric, names) for stage in content["stages"]]
     lines = [head, ["---"] * len(head), *rows]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
@@ -132,7 +140,7 @@ def table(content: dict[str, Any]) -> str:
     )
 
 
-def _cells(stage: dict, metric: str, options: dict) -> list[str]:
+def _cells(stage: dict, metric: str, published: dict[str, int]) -> list[str]:
     mean, summary = stage["mean"], stage["summary"]
 
     def number(value: float | None, digits: int, scale: float = 1.0) -> str:
@@ -151,23 +159,28 @@ def _cells(stage: dict, metric: str, options: dict) -> list[str]:
         number(mean["published_kib"], 2),
         number(mean["stored_kib"], 2),
         number(mean.get("file_kib"), 2),
-        _published(stage, options),
+        _published(published.get(stage["stage"])),
     ]
 
 
-def _published(stage: dict, options: dict) -> str:
-    """The published row of a stage: those of a share of 60 %, and what is not pruned."""
-    at = f"_{options['sparsity']:.4f}"
-    names = {"dense": 1, f"ticket{at}": 2, f"int8{at}": 3}
-    if stage["stage"] not in names or options["sparsity"] != 0.6:
+def _repeats_published(dense: AnyPath) -> bool:
+    """Whether the network is that of the published table, on its data."""
+    (run,), _ = read_folders([str(dense)])
+    return run.repeats(TABLE6.rows[1].wants)
+
+
+def _published_names(content: dict[str, Any]) -> dict[str, int]:
+    """{stage: its row of the published table}: pruned by 60 %, and not at all."""
+    if not content["published"] or content["compress"]["sparsity"] != 0.6:
+        return {}
+    return {"dense": 1, "ticket_0.6000": 2, "int8_0.6000": 3}
+
+
+def _published(row: int | None) -> str:
+    if row is None:
         return ""
-    row = TABLE6.rows[names[stage["stage"]]]
-    accuracy, nonzero, kilobytes = row.values
+    accuracy, nonzero, kilobytes = TABLE6.rows[row].values
     return f"{accuracy:.2f} / {nonzero:,} / {kilobytes:,.2f}"
-
-
-def _spec(folder: AnyPath, select: str) -> str:
-    return f"{folder}@last" if select == "last" else str(folder)
 
 
 def _sizes(published: PyTree, stored: PyTree, width: int) -> dict[str, int | float]:
@@ -178,12 +191,3 @@ def _sizes(published: PyTree, stored: PyTree, width: int) -> dict[str, int | flo
         "published_kib": counted.published_bytes(width) / 1024,
         "stored_kib": kept.stored_bytes(width) / 1024,
     }
-
-
-def _some(data: PreparedSet, rows: np.ndarray) -> list[np.ndarray]:
-    """A few clips "1 t" of those."""
-    chosen = rows[:: max(1, len(rows) // TRIED_CLIPS)][:TRIED_CLIPS]
-    return [
-        read.standardize(read.from_int16(data.read_audio(int(row))))[None]
-        for row in chosen
-    ]

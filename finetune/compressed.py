@@ -1,6 +1,6 @@
 """Runs that go on from others, fold by fold: pruned, or trained on in integers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from aemjax.compress.folding import fold
 from aemjax.data.folders import as_path
 from aemjax.train import checkpoint, workdir
 from aemjax.train.masks import apply_masks
+from aemjax.train.param_groups import Group
 
 PyTree = Any
 
@@ -45,13 +46,19 @@ def rewinds(config: ConfigDict) -> bool:
 
 
 def check(
-    config: ConfigDict, runs: Iterable[str], params: PyTree, *, fingerprint: str
+    config: ConfigDict,
+    runs: Iterable[str],
+    params: PyTree,
+    groups: Mapping[str, Group],
+    *,
+    fingerprint: str,
 ) -> None:
     """Refuses what `config` goes on from if it is not there, or does not fit.
 
     Args:
       runs: their names.
       params: of the model, or their shapes.
+      groups: of parameters, with their rates.
       fingerprint: of the prepared set.
 
     Raises:
@@ -67,6 +74,14 @@ def check(
         return
     if config.prune.run:
         _check_options(config.prune, params)
+    if config.quantize.run and (
+        frozen := [name for name, group in groups.items() if group.frozen_at(0)]
+    ):
+        raise ValueError(
+            f"quantize.run is {before!r}, but {', '.join(frozen)} would be frozen at "
+            "first: the ranges of activations follow those that train; give every "
+            "group a rate, from the first step on"
+        )
     _check_same_data(before, config, fingerprint)
     for name in runs:
         weights = load(before, name)

@@ -1,7 +1,7 @@
 """What fine-tuning runs start from: a pretrained embedder, a pruned network, or nothing."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -35,7 +35,12 @@ class Run:
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"fold{self.division.number}_seed{self.seed}"
+        return run_name({"fold": self.division.number, "seed": self.seed})
+
+
+def run_name(run: Mapping[str, Any]) -> str:
+    """The same, of one of results.json's runs."""
+    return f"fold{run['fold']}_seed{run['seed']}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -135,6 +135,7 @@ def train(
         config,
         [run.name for run in runs],
         shapes["params"],
+        groups,
         fingerprint=data.fingerprint,
     )
     job = Job(

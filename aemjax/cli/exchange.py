@@ -51,20 +51,20 @@ def lengths(text: str) -> list[float]:
 
 
 def _export(options) -> None:
+    from aemjax.data.prepared import PreparedSet
     from aemjax.export.check import real_audio
     from aemjax.export.write import export_checkpoint
 
-    integers = options.dtype != "float32"
+    data = PreparedSet(options.data) if options.data else None
+    calibrates = data is not None and options.dtype != "float32"
     about = export_checkpoint(
         options.checkpoint,
         options.out,
         format=options.format,
         dtype=options.dtype,
         standardize=options.standardize,
-        batches=real_audio(options.data) if options.data else (),
-        calibration=real_audio(options.data, clips=CALIBRATION_CLIPS)
-        if options.data and integers
-        else (),
+        batches=real_audio(data) if data else (),
+        calibration=real_audio(data, clips=CALIBRATION_CLIPS) if calibrates else (),
         seconds=options.seconds,
     )
     print(json.dumps(about))

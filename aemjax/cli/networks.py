@@ -107,11 +107,18 @@ def add_evaluate(verbs) -> None:
         "evaluate",
         _evaluate,
         "score a checkpoint, or an exported file in its engine, on a prepared set",
+        needs="`pip install 'aemjax[train]'`, and for exported files what `aemjax "
+        "export` needs",
     )
     add_checkpoint(parser)
     parser.add_argument("--data", required=True, help="prepared set")
     add_split(parser)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        default=32,
+        help="of checkpoints; files run clip by clip",
+    )
     parser.add_argument(
         "--resamples",
         type=int,

@@ -1,12 +1,12 @@
 """Whether a file gives the outputs of the model that it came from."""
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from aemjax.audio import read
 from aemjax.audio.read import SAMPLE_RATE
+from aemjax.data.prepared import PreparedSet
 from aemjax.export.graph import OUTPUTS, Network
 
 TOLERANCE = 1e-4  # of float32 logits up to 10; of larger ones a hundred-thousandth
@@ -29,23 +29,22 @@ def random_audio(lengths_s: Iterable[int | float] = LENGTHS_S) -> list[np.ndarra
     ]
 
 
-def real_audio(data: str | Path, *, clips: int = 8) -> list[np.ndarray]:
+def real_audio(
+    data: PreparedSet, *, rows: np.ndarray | None = None, clips: int = 8
+) -> list[np.ndarray]:
     """Whole clips "1 t" of a prepared set, of mean 0 and deviation 1.
 
     The shortest, the longest, and others evenly between them.
 
-    Raises:
-      ValueError: if the folder holds no prepared set.
+    Args:
+      rows: to choose among; None: all.
     """
-    from aemjax.data.prepared import PreparedSet  # which a check on noise goes without
-
-    prepared = PreparedSet(data)
-    by_length = np.argsort(prepared.n_samples, kind="stable")
+    rows = np.arange(len(data)) if rows is None else rows
+    by_length = rows[np.argsort(data.n_samples[rows], kind="stable")]
     places = np.linspace(0, len(by_length) - 1, min(clips, len(by_length)))
-    rows = by_length[np.unique(places.round().astype(int))]
     return [
-        read.standardize(read.from_int16(prepared.read_audio(int(row))))[None]
-        for row in rows
+        read.standardize(read.from_int16(data.read_audio(int(row))))[None]
+        for row in by_length[np.unique(places.round().astype(int))]
     ]
 
 

@@ -39,7 +39,8 @@ class Integers:
     """What makes an engine's integers of a folded network.
 
     Attributes:
-      kernels: by the path of their layer ("backbone/conv3"), as the function has them.
+      kernels: by the path of their layer ("backbone/conv3"), as the function has them, in
+        the order in which it comes to them.
       limits: of activations, by the path of the point where they are rounded.
     """
 
@@ -128,7 +129,7 @@ def read_network(
     return dataclasses.replace(
         _network(folded, {"params": params}, standardize, metadata),
         reference=_network(rounding, weights, standardize, metadata).reference,
-        integers=Integers(_kernels(params), _limits(rounding, weights)),
+        integers=_integers(params, _limits(rounding, weights)),
     )
 
 
@@ -151,9 +152,11 @@ def _network(
     )
 
 
-def _kernels(params: PyTree) -> dict[str, np.ndarray]:
-    flat = flatten_dict(params)
-    return {"/".join(p[:-1]): x for p, x in flat.items() if p[-1] == "kernel"}
+def _integers(params: PyTree, limits: dict[str, Limit]) -> Integers:
+    layers = [point.removesuffix("_out") for point in limits]
+    flat = flatten_dict(params, sep="/")
+    kernels = {x: flat[f"{x}/kernel"] for x in layers if f"{x}/kernel" in flat}
+    return Integers(kernels, limits)
 
 
 def _limits(model: AemNet, weights: PyTree) -> dict[str, Limit]:
@@ -163,16 +166,19 @@ def _limits(model: AemNet, weights: PyTree) -> dict[str, Limit]:
 
     def note(call, args, kwargs, context):
         if isinstance(module := context.module, Rounding):
-            largest = float(limits[*module.path, "limit"])
-            found["/".join(module.path)] = Limit(largest, module.signed)
+            found[module.path] = module.signed
         return call(*args, **kwargs)
 
     with nn.intercept_methods(note):
         audio = jax.ShapeDtypeStruct((1, FRAME_SAMPLES), jnp.float32)
         jax.eval_shape(model.apply, weights, audio)
-    if unseen := sorted(name for name, limit in found.items() if not limit.largest):
+    largest = {path: float(limits[*path, "limit"]) for path in found}
+    if not any(largest.values()):
         raise ValueError(
-            f"activations at {', '.join(unseen)} are all zero: train the network further, "
-            "or calibrate it on other audio"
+            "the network has seen no audio that its activations could have ranges of: "
+            "train it for a step or more"
         )
-    return found
+    return {  # what was always zero has any range
+        "/".join(path): Limit(largest[path] or 1.0, signed)
+        for path, signed in found.items()
+    }

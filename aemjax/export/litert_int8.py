@@ -4,6 +4,7 @@ Kernels and activations are signed bytes, biases of 32 bits. What comes before t
 layer (standardising, say) stays float32, as the input and the outputs do.
 """
 
+import collections
 import re
 import warnings
 from collections.abc import Iterable
@@ -34,8 +35,8 @@ def quantize(
     """Replaces a float32 file of a folded network by one of integers.
 
     Args:
-      calibration: audio "b t" of every length that the file takes, and no other: of what
-        the network does not round, parts of an average, the ranges are its.
+      calibration: audio "b t" of every length that the file takes, and no other; the
+        quantizer asks for some, though every range is known.
 
     Raises:
       ValueError: if the file holds another network than `integers`, or audio is of another
@@ -45,7 +46,9 @@ def quantize(
     model = flatbuffer_utils.read_model(path)
     made = quantizer.Quantizer(path.read_bytes(), recipe.static_wi8_ai8())
     everything = qtyping.TFLOperationName.ALL_SUPPORTED
-    for kind in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+    # An average's parts have no range that the network was trained with.
+    operations = qtyping.TFLOperationName
+    for kind in (operations.INPUT, operations.OUTPUT, operations.MEAN, operations.SUM):
         made.update_quantization_recipe(".*", kind, algorithm_key=FLOAT)
     ranges, biases = {}, {}
     for graph in model.subgraphs:
@@ -85,6 +88,10 @@ def _by_signature(
 
 def _mend(model: schema.ModelT, biases: dict[bytes, np.ndarray]) -> None:
     """Puts right what the quantizer leaves of outputs, and of biases by tensor."""
+    for signature in model.signatureDefs:
+        # An output that a layer reads too is listed as that reads it.
+        outputs = [x.tensorIndex for x in signature.outputs]
+        model.subgraphs[signature.subgraphIndex].outputs = outputs
     for graph in model.subgraphs:
         floats = {
             x.outputs[0]: x.inputs[0]
@@ -132,9 +139,9 @@ class _Layers:
 
     def __init__(self, model, graph: schema.SubGraphT, integers: Integers):
         self._model, self._graph, self._integers = model, graph, integers
-        paths = {
-            _key(x.reshape(-1, x.shape[-1])): p for p, x in integers.kernels.items()
-        }
+        paths = collections.defaultdict(list)  # equal ones are met in this order
+        for path, kernel in integers.kernels.items():
+            paths[_key(kernel.reshape(-1, kernel.shape[-1]))].append(path)
         self._producers = {x.outputs[0]: x for x in graph.operators}
         self._layers = {}  # output -> path of its layer
         for operation in graph.operators:
@@ -143,11 +150,15 @@ class _Layers:
             kernel = self._kernel(operation)
             if kernel is None:
                 continue
-            if (path := paths.get(_key(kernel))) is None:
+            # A layer whose result is given out with its ReLU and without is there twice.
+            found = paths[_key(kernel)]
+            if not found:
                 raise ValueError(
                     f"{self._name(operation.outputs[0])} has no kernel of the network"
                 )
-            self._layers[operation.outputs[0]] = path
+            self._layers[operation.outputs[0]] = (
+                found.pop(0) if len(found) > 1 else found[0]
+            )
 
     def _kernel(self, operation: schema.OperatorT) -> np.ndarray | None:
         """In the order of axes that Flax has it in, but for those before the last."""

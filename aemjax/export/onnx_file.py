@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import (
     Fail,
+    InvalidArgument,
     InvalidGraph,
     InvalidProtobuf,
 )
@@ -64,7 +65,7 @@ class Engine:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except (InvalidProtobuf, InvalidGraph, Fail) as error:
+        except (InvalidProtobuf, InvalidGraph, InvalidArgument, Fail) as error:
             raise ValueError(f"{path} is no ONNX file that runs: {error}") from error
         self.metadata = self._session.get_modelmeta().custom_metadata_map
 

@@ -115,17 +115,20 @@ def _ranges(graph: onnx.GraphProto, integers: Integers) -> dict[str, Limit]:
                 return found  # with its range before it, it has nothing left to do
         return found[:1]
 
-    paths = {_key(kernel): path for path, kernel in integers.kernels.items()}
+    paths = collections.defaultdict(list)  # equal ones are met in this order
+    for path, kernel in integers.kernels.items():
+        paths[_key(kernel)].append(path)
     tensors = {}
     for node in graph.node:
         kernel = weights.get(node.input[1]) if node.op_type in WITH_KERNEL else None
         if kernel is None:
             continue
-        path = paths.get(_key(_as_ours(node, kernel)))
-        if path is None:
+        known = paths[_key(_as_ours(node, kernel))]
+        if not known:
             raise ValueError(
                 f"{node.op_type} {node.name!r} has no kernel of the network"
             )
+        path = known.pop(0)
         tensors[f"{path}_in"] = [node.input[0]]
         tensors[f"{path}_out"] = results(node)
         block = path.rpartition("/")[0]

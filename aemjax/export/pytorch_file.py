@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data.folders import AnyPath, as_path
@@ -157,7 +157,8 @@ def write(spec: str, path: str | os.PathLike) -> dict[str, int | str]:
         weights, card, _ = load(spec)
         state = to_state_dict(weights)
         about = {CARD: json.dumps(dataclasses.asdict(card))}
-        save_file(state, partial, metadata | about)
+        # Not by `save_file`, whose files only their owner may read.
+        partial.write_bytes(save(state, metadata | about))
         found = flatten_dict(read(partial, card.model))
         for key, array in flatten_dict(weights).items():
             if found[key].tobytes() != np.asarray(array).tobytes():
@@ -267,7 +268,7 @@ def _new_card(
     labels: Sequence[str],
     multi_label: bool,
 ) -> Card:
-    if not (model and labels):
+    if not ((model or {}).get("name") and labels):
         raise ValueError(
             f"{path} does not say what it is: name its model (--model) and its labels "
             "(--labels, a file)"

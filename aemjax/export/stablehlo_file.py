@@ -4,6 +4,7 @@ They run on CPU, CUDA and TPU, and JAX keeps reading them for at least half a ye
 """
 
 import json
+import struct
 import zipfile
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Engine:
             with zipfile.ZipFile(path) as file:
                 self.metadata = json.loads(file.read(METADATA))
                 self._function = export.deserialize(bytearray(file.read(FUNCTION)))
-        except (zipfile.BadZipFile, KeyError) as error:
+        except (zipfile.BadZipFile, KeyError, ValueError, struct.error) as error:
             raise ValueError(
                 f"{path} is no file of `aemjax export`: {error}"
             ) from error

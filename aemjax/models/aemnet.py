@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from aemjax.models import backbones, frontends, heads
 from aemjax.models.layers import at_least_float32, dense, mean_over_valid
-from aemjax.models.numerics import FLOAT, check
+from aemjax.models.numerics import FLOAT, INT8, check
 
 EMBEDDING_DIM = 512
 
@@ -165,7 +165,12 @@ def create(
     make_head = functools.partial(
         _resolve(head, HEADS, "head"), num_classes=num_classes, dropout=dropout
     )
-    if check(numerics) != FLOAT:
+    if check(numerics) == INT8 and dtype == "bfloat16":
+        raise ValueError(
+            "dtype is 'bfloat16' and numerics 'int8': bfloat16 holds no steps of int8 "
+            "kernels; choose float32"
+        )
+    if numerics != FLOAT:
         named = {frontend: make_frontend, name: make_backbone, head: make_head}
         for given, block in named.items():
             if "numerics" not in block.func.__dataclass_fields__:

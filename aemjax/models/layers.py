@@ -57,7 +57,7 @@ def conv_bn(
 ) -> tuple[Array, Valid]:
     """Convolution without bias -> BatchNorm -> ReLU; call it inside `nn.compact`.
 
-    But in `numerics` "float" the convolution has a bias, and there is no BatchNorm.
+    In `numerics` other than "float" the convolution has a bias, and there is no BatchNorm.
 
     Args:
       x: `b f ... c`; as many axes between `b` and `c` as `kernel` has entries.

@@ -3,7 +3,8 @@
 "float" is the network as published. "folded" is the same function with each BatchNorm
 folded into the convolution before it, which gets a bias: what engines run. "int8" is
 folded too, and rounds: kernels to 255 values of a step for each output channel, and the
-activations between layers to 256 values of a range that is followed while it trains
+activations between layers to 256 values (255, where they may be negative) of a range that
+is followed while it trains
 (Jacob et al., CVPR 2018, sections 2 and 3). The gradient goes through the rounding as if
 it were not there.
 """

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from aemjax.audio.augment import Augment
 from aemjax.models import AemNet, frozen_patterns, summarize
+from aemjax.models.numerics import FOLDED
 from aemjax.train import losses, optimizer, param_groups, side_by_side
 from aemjax.train.distill import Distillation
 from aemjax.train.remat import POLICIES
@@ -93,6 +94,11 @@ def create(
     """
     if remat not in POLICIES:
         raise ValueError(f"unknown remat {remat!r}; known: {list(POLICIES)}")
+    if model.numerics == FOLDED:
+        raise ValueError(
+            f"model.numerics is {FOLDED!r}, which is for exports; train in 'float', or "
+            "in 'int8'"
+        )
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}, expected from 0 to {2**32 - 1}")
     if not 0 <= ema_decay < 1:

@@ -36,4 +36,5 @@ def get_config(variant: str = "pretrained") -> ConfigDict:
     if variant == "aemresnet":
         c.model.update(name="aemresnet", frontend="llf1", width=1.0)
         c.compress.rounds = 8
+        c.prune.scope = "layer"  # of all together, whole layers would go
     return c

@@ -120,6 +120,9 @@ def test_rounds_and_a_budget(esc50, tmp_path):
         ({"compress.select": "first"}, "select is 'first'; known: best, last"),
         ({"compress.budget": "128KB"}, "budget is '128KB', expected a number"),
         ({"prune.run": "x"}, "prune.run is 'x', but the chain names its own"),
+        ({"compress.int8_epochs": 0.0}, "int8_epochs is 0.0, expected more than 0"),
+        ({"eval.window_s": 1.0}, "no optimizer.groups and no eval.window_s"),
+        ({"model.frontend": "mfcc"}, "'mfcc' knows of no numerics 'int8', only of"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_it_trains(
@@ -130,6 +133,36 @@ def test_what_does_not_fit_is_refused_before_it_trains(
     with pytest.raises(ValueError, match=message):
         compress(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_an_import_began_with_is_not_known(
+    esc50, pretrained, tmp_path, monkeypatch
+):
+    config = config_of(esc50)
+    config.init_from = str(pretrained)
+    weights, card, _ = load(str(pretrained))
+    monkeypatch.setattr("finetune.compress.load", lambda spec: (weights, card, 0))
+    with pytest.raises(ValueError, match="no other step than 0, .* to 'finetuning'"):
+        compress(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_later_rounds_go_back_to_where_the_first_began(esc50, tmp_path):
+    """With a step: to that of the first run, not to the same of the ticket before."""
+    starts = []
+
+    def run(config, folder, **_):
+        starts.append((folder.name, config.prune.run, config.prune.start))
+        if config.quantize.run:
+            raise KeyboardInterrupt
+        return {"runs": [{"fold": 1, "seed": 0}]}
+
+    with pytest.raises(KeyboardInterrupt):
+        compress(config_of(esc50, rounds=3, rewind="100"), tmp_path, run=run)
+    tickets = [x for x in starts if x[0].startswith("ticket")]
+    assert [start for _, _, start in tickets] == ["100", "0", "0"]
+    before = [f"{tmp_path}/{name}" for name in ("dense", tickets[0][0], tickets[1][0])]
+    assert [run for _, run, _ in tickets] == before
 
 
 def test_a_dry_run_writes_nothing(esc50, tmp_path):

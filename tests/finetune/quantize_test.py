@@ -6,7 +6,6 @@ from flax.traverse_util import flatten_dict
 
 from aemjax.compress.folding import fold
 from aemjax.models import create
-from aemjax.models.numerics import round_kernels
 from aemjax.train import checkpoint
 from finetune.train import train
 from tests.jobs import tiny_finetune
@@ -71,10 +70,6 @@ def test_what_was_pruned_stays_zero_and_what_was_not_trains(folder):
         np.testing.assert_array_equal(trained[path][x == 0], 0)
         np.testing.assert_array_equal(averaged[path][x == 0], 0)
         assert (trained[path] != x).any()
-    rounded = kernels(round_kernels(checkpoint.load(f"{folder}@last")[0]["params"]))
-    for x in rounded.values():
-        for channel in x.reshape(-1, x.shape[-1]).T:
-            assert len(np.unique(channel)) <= 255
 
 
 def test_ranges_were_seen(folder):
@@ -94,6 +89,8 @@ def test_ranges_were_seen(folder):
         ({"prune.run": "x", "prune.sparsity": 0.5}, "prune first, then quantise"),
         ({"model.width": 0.5}, "the checkpoint does not fit the model"),
         ({"model.frontend": "log_mel"}, "'log_mel' knows of no numerics 'int8'"),
+        ({"model.dtype": "bfloat16"}, "bfloat16 holds no steps of int8 kernels; choo"),
+        ({"optimizer.lr_fraction": 0.0}, "embedder would be frozen at first: the rang"),
     ],
 )
 def test_what_cannot_be_gone_on_from_is_refused(

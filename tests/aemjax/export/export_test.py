@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aemjax import cli
+from aemjax.data.prepared import PreparedSet
 from aemjax.export import check, graph, onnx_file, stablehlo_file
 from aemjax.export.write import export_checkpoint
 from aemjax.train.checkpoint import load
@@ -54,7 +55,7 @@ def test_standardising_inside_it_takes_audio_as_it_comes(
 
 
 def test_real_clips_are_standardised_and_of_all_lengths(esc50):
-    batches = check.real_audio(esc50, clips=3)
+    batches = check.real_audio(PreparedSet(esc50), clips=3)
     assert len(batches) == 3
     for audio in batches:
         assert audio.shape[0] == 1 and audio.dtype == np.float32
