@@ -17,6 +17,7 @@ from absl import flags  # noqa: E402
 
 from aemjax.data.prepare import prepare  # noqa: E402
 from aemjax.data.synthetic import synthesize  # noqa: E402
+from aemjax.export import release  # noqa: E402
 from pretrain.train import train as pretrain  # noqa: E402
 from tests.jobs import tiny_pretrain  # noqa: E402
 
@@ -47,4 +48,12 @@ def pretrained(tmp_path_factory, audioset):
     """A finished tiny pretraining run, made on eight devices."""
     folder = tmp_path_factory.mktemp("runs") / "pretrained"
     pretrain(tiny_pretrain(audioset), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory, pretrained):
+    """The best step of that run, as a release."""
+    folder = tmp_path_factory.mktemp("released") / "tiny"
+    release.write(str(pretrained), folder)
     return folder

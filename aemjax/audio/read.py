@@ -78,7 +78,7 @@ def read_audio(
         )
     audio = samples.mean(axis=1)
     if rate != sample_rate:
-        audio = soxr.resample(audio, rate, sample_rate, quality="HQ")
+        audio = resample(audio, rate, sample_rate)
     if len(audio) * 100 < sample_rate:
         raise AudioError(
             f"{name}: {len(samples)} samples at {rate} Hz ({len(samples) / rate:.4f} s) "
@@ -86,6 +86,13 @@ def read_audio(
             f"{sample_rate} Hz); pad the clip or leave it out"
         )
     return audio.clip(-1, 1)
+
+
+def resample(
+    audio: Float[np.ndarray, "t"], rate: int | float, sample_rate: int | float
+) -> Float[np.ndarray, "t2"]:
+    """Returns audio of `rate` Hz at `sample_rate` Hz, low-pass filtered."""
+    return soxr.resample(audio, rate, sample_rate, quality="HQ")
 
 
 def source_rate(path: str | os.PathLike | bytes | io.IOBase) -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from aemjax import __version__
-from aemjax.cli import data, exchange, networks
+from aemjax.cli import data, exchange, networks, serving
 
 # Of `prepare`, beside which a Beam runner's own are passed on.
 OWN_FLAGS = ("--allow-missing", "--skip-unreadable", "--storage", "--workers", "--seed")
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         networks.add_size,
         networks.add_evaluate,
         networks.add_embed,
+        serving.add_classify,
+        serving.add_release,
         exchange.add_export,
         exchange.add_import,
         networks.add_report,

@@ -15,6 +15,7 @@ import grain
 import numpy as np
 from jaxtyping import Int16
 
+from aemjax.audio.lengths import bucket_samples, clip_windows
 from aemjax.data import sampling
 from aemjax.data.prepared import PreparedSet
 
@@ -233,13 +234,12 @@ def windows(
     """
     pieces = []
     for row in rows:
-        n_samples = int(data.n_samples[row])
-        if not window_samples or n_samples <= window_samples:
-            pieces.append((row, 0, n_samples))
-            continue
-        last = n_samples - window_samples
-        starts = [*range(0, last, hop_samples), last]
-        pieces += [(row, start, window_samples) for start in starts]
+        found = clip_windows(
+            int(data.n_samples[row]),
+            window_samples=window_samples,
+            hop_samples=hop_samples,
+        )
+        pieces += [(row, *piece) for piece in found]
     return np.array(pieces, np.int64).reshape(-1, 3)
 
 
@@ -260,16 +260,6 @@ def _read_pieces(data: PreparedSet, pieces: np.ndarray, n_samples: int) -> Batch
         "row": rows.astype(np.int32),
         "mask": mask,
     }
-
-
-def bucket_samples(n_samples: int) -> int:
-    """A length that clips of about `n_samples` are padded to: at most a quarter more.
-
-    Four lengths to an octave, so that few shapes are compiled; whole 10 ms frames.
-    """
-    quantum = 2 ** max(10, n_samples.bit_length() - 3)
-    padded = -(-n_samples // quantum) * quantum
-    return padded + -padded % 160
 
 
 def _read_options(threads: int) -> grain.ReadOptions:

@@ -3,8 +3,6 @@
 import dataclasses
 from typing import Any
 
-from aemjax.train.workdir import git_commit
-
 
 @dataclasses.dataclass(frozen=True)
 class Card:
@@ -36,6 +34,8 @@ class Card:
     @classmethod
     def of_run(cls, model: dict[str, Any], manifest: dict[str, Any], metric: str):
         """The card of a run of this checkout on the prepared set of a manifest."""
+        from aemjax.train.workdir import git_commit  # readers of cards do without
+
         return cls(
             model=model,
             sample_rate=manifest["sample_rate"],

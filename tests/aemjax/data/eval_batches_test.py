@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aemjax.data import pipeline
+from aemjax.audio.lengths import bucket_samples
 from tests.aemjax.data.batches import ROWS, assert_equal, evaluate, joined
 
 
@@ -40,7 +40,7 @@ def test_evaluation_sees_every_row_once(ramps, processes, threads):
             assert batch["mask"][i] == 1
             assert length == ramps.n_samples[row]
             longest = int(batch["lengths"][batch["mask"] > 0].max())
-            assert len(audio) == pipeline.bucket_samples(longest)
+            assert len(audio) == bucket_samples(longest)
             np.testing.assert_array_equal(audio[:length], ramps.read_audio(int(row)))
             assert not audio[length:].any()
             assert batch["mean"][i] == ramps.mean[row]
@@ -60,20 +60,3 @@ def test_evaluation_of_one_clip(ramps):
     assert batch["mask"].tolist() == [0, 0]
     (batch,) = evaluate(ramps, rows=np.array([7]))
     assert batch["row"].tolist() == [7, -1, -1, -1]
-
-
-def test_bucket_samples():
-    n_samples = np.unique(np.geomspace(160, 2_000_000, 30_000).astype(int))
-    n_samples = np.union1d(
-        n_samples, [2**k + d for k in range(8, 21) for d in (-1, 0, 1)]
-    )
-    padded = np.array([pipeline.bucket_samples(n) for n in n_samples.tolist()])
-    assert (padded >= n_samples).all()
-    assert (padded % 160 == 0).all()
-    assert (np.diff(padded) >= 0).all()
-    long = n_samples > 8000
-    assert (padded[long] <= 1.25 * n_samples[long] + 160).all()
-    assert (padded[~long] - n_samples[~long] < 1184).all()
-    second, minute = n_samples >= 16_000, n_samples <= 960_000
-    assert len(set(padded[second & minute])) <= 4 * 6 + 1  # octaves, and both ends
-    assert pipeline.bucket_samples(160_000) == 163_840

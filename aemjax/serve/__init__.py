@@ -1,0 +1,1 @@
+"""Trained networks in use: waveforms and files in, embeddings and scores out."""

@@ -1,0 +1,105 @@
+"""Audio files, whole or in windows, and the classes that a network finds in them."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from aemjax.audio.lengths import clip_windows
+from aemjax.audio.read import AudioError, read_audio
+from aemjax.models.frames import FRAME_SAMPLES
+from aemjax.serve.classifier import LONG_S, Classifier, Scored, check_top_k
+
+# A file, its audio or why there is none, and the (start, samples) of its windows.
+_Read = tuple[str, np.ndarray | AudioError, list[tuple[int, int]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A file, or a window of it.
+
+    Attributes:
+      start_s, end_s: where it is in the file, in seconds.
+      top: (label, probability) of its most probable classes.
+    """
+
+    file: str
+    start_s: float
+    end_s: float
+    top: Scored
+
+
+def classify_files(
+    classifier: Classifier,
+    files: Iterable[str],
+    *,
+    top_k: int = 5,
+    window_s: int | float | None = None,
+    hop_s: int | float | None = None,
+) -> Iterator[list[Piece] | AudioError]:
+    """For each file, in order, its pieces; or why it cannot be used.
+
+    Several are read before they are scored together.
+
+    Args:
+      top_k: classes of each piece.
+      window_s: longer files are cut into windows of this length, the last of which ends
+        with the file; None: whole files.
+      hop_s: between the beginnings of windows; None: a window.
+
+    Raises:
+      ValueError: on windows that leave gaps or are shorter than a frame, or no classes.
+    """
+    check_top_k(top_k)
+    rate = classifier.sample_rate
+    sizes = _window_samples(rate, window_s, hop_s)
+    waiting: list[_Read] = []
+    windows = samples = 0
+    for file in files:
+        try:
+            audio = read_audio(file, sample_rate=rate)
+        except AudioError as error:
+            waiting.append((file, error, []))
+            continue
+        waiting.append((file, audio, clip_windows(len(audio), **sizes)))
+        windows += len(waiting[-1][2])
+        samples += len(audio)
+        if max(windows, samples / (LONG_S * rate)) >= classifier.batch_size:
+            yield from _classify(classifier, waiting, top_k)
+            waiting, windows, samples = [], 0, 0
+    yield from _classify(classifier, waiting, top_k)
+
+
+def _classify(
+    classifier: Classifier, files: list[_Read], top_k: int
+) -> Iterator[list[Piece] | AudioError]:
+    clips = [audio[start : start + n] for _, audio, own in files for start, n in own]
+    tops = iter(classifier.classify(clips, top_k) if clips else ())
+    rate = classifier.sample_rate
+    for file, audio, own in files:
+        if isinstance(audio, AudioError):
+            yield audio
+        else:
+            yield [Piece(file, s / rate, (s + n) / rate, next(tops)) for s, n in own]
+
+
+def _window_samples(
+    rate: int, window_s: int | float | None, hop_s: int | float | None
+) -> dict[str, int]:
+    if window_s is None:
+        if hop_s is not None:
+            raise ValueError(f"a hop of {hop_s} s needs a window; name its length too")
+        return {"window_samples": 0, "hop_samples": 0}
+    hop_s = window_s if hop_s is None else hop_s
+    if not (FRAME_SAMPLES <= window_s * rate < np.inf and 1 <= hop_s * rate):
+        raise ValueError(
+            f"windows of {window_s} s every {hop_s} s: expected a window of 10 ms or more, "
+            "and a hop of more than 0"
+        )
+    if hop_s > window_s:
+        raise ValueError(
+            f"windows of {window_s} s every {hop_s} s would leave gaps; expected a hop no "
+            "longer than a window"
+        )
+    window, hop = round(window_s * rate), round(hop_s * rate)
+    return {"window_samples": window, "hop_samples": hop}
