@@ -53,3 +53,33 @@ def test_gains_of_esc10(esc10, model):
     points = f"{100 * (after - before).mean():+.2f}"
     shown = rf"{model} \{points}( points)?\s+\({100 * low:.1f} to {100 * high:.1f}\)"
     assert re.search(shown, text)
+
+
+def pages():
+    """(page, run, column, cell) of every table whose rows are runs."""
+    for path in sorted(RESULTS.glob("*.md")):
+        for table in re.findall(r"(?:^\|.*\n)+", path.read_text(), re.M):
+            head, _, *rows = (
+                [cell.strip() for cell in line.strip("| ").split(" | ")]
+                for line in table.splitlines()
+            )
+            if head[0] != "run":
+                continue
+            for run, *cells in rows:
+                for column, cell in zip(head[1:], cells, strict=True):
+                    if column.partition(" ")[0] in ("best", "last", "averaged"):
+                        yield pytest.param(path, run, column, cell)
+
+
+@pytest.mark.parametrize(("path", "run", "column", "cell"), list(pages()))
+def test_cells_are_of_runs(path, run, column, cell):
+    runs = json.loads(path.with_suffix(".json").read_text())["runs"]
+    (found,) = (x for x in runs if x["run"] == run.strip("`"))
+    which, metric = column.split()
+    numbers = found["ema" if which == "averaged" else which]
+    values = numbers[metric]
+    if len(values) > 1:
+        assert cell == spread(values)
+        return
+    low, high = numbers[f"{metric} interval"]
+    assert cell == f"{100 * values[0]:.2f} ({100 * low:.1f} to {100 * high:.1f})"
