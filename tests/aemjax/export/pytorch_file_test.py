@@ -244,13 +244,13 @@ def test_what_cannot_be_exported_is_refused(pretrained, tmp_path, monkeypatch):
 
     refused("holds weights, which nothing is run on; leave", standardize=True)
     refused("leave out --standardize and --data", batches=[np.zeros((1, 160))])
-    right = pytorch_file.save_file
+    right = pytorch_file.save
 
     def damaged(state, *arguments):
         bias = state["head.dense.bias"]
-        right(state | {"head.dense.bias": np.nextafter(bias, 9)}, *arguments)
+        return right(state | {"head.dense.bias": np.nextafter(bias, 9)}, *arguments)
 
-    monkeypatch.setattr(pytorch_file, "save_file", damaged)
+    monkeypatch.setattr(pytorch_file, "save", damaged)
     refused("params/head/dense/bias of .* is not what was read back")
     assert not list(tmp_path.iterdir())
     path.write_text("mine")
