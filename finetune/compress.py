@@ -6,7 +6,6 @@
 The chain of Galindo-Meza 2021, chapter 5.4; docs/compression.md has the rest.
 """
 
-import dataclasses
 import importlib
 import math
 from collections.abc import Callable
@@ -22,34 +21,13 @@ from aemjax.models.numerics import INT8
 from aemjax.train import job
 from aemjax.train.checkpoint import load, split_spec
 from finetune import compress_report
-from finetune.compress_report import selected
+from finetune.compress_report import Stage, selected
 from finetune.start import run_name
 from finetune.train import train
 
 # Of config.compress.rewind, beside a step: what the survivors of pruning go back to.
 PRETRAINING, FINETUNING = "pretraining", "finetuning"
 SELECT = ("best", "last")
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """A run of the chain.
-
-    Attributes:
-      name: of its folder.
-      title: in the table.
-      sparsity: of its parameters; 0: none are pruned.
-      before: of a network of integers, the folder of the one that it was made of.
-    """
-
-    name: str
-    title: str
-    sparsity: float = 0.0
-    before: str = ""
-
-    @property
-    def int8(self) -> bool:
-        return bool(self.before)
 
 
 def compress(

@@ -1,7 +1,8 @@
 """What came of a chain of compression: compress.json, a table, the engines' files."""
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 from aemjax.compress import size
 from aemjax.data.folders import AnyPath, write_text
 from aemjax.data.prepared import PreparedSet
-from aemjax.data.splits import divide
+from aemjax.data.splits import Division, divide
 from aemjax.export.check import real_audio
 from aemjax.export.engines import engine_logits, open_engine
 from aemjax.export.write import export_checkpoint
@@ -32,16 +33,39 @@ FILE = "int8.onnx"  # in the folder of each run of a stage of integers
 TRIED_CLIPS = 4
 
 
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A run of the chain.
+
+    Attributes:
+      name: of its folder.
+      title: in the table.
+      sparsity: of its parameters; 0: none are pruned.
+      before: of a network of integers, the folder of the one that it was made of.
+    """
+
+    name: str
+    title: str
+    sparsity: float = 0.0
+    before: str = ""
+
+    @property
+    def int8(self) -> bool:
+        return bool(self.before)
+
+
 def selected(folder: AnyPath, select: str) -> str:
     """What `checkpoint.load` takes of a run: its best step, or "last"."""
     return f"{folder}@last" if select == "last" else str(folder)
 
 
-def write(config: ConfigDict, folder: AnyPath, stages: Sequence) -> dict[str, Any]:
+def write(
+    config: ConfigDict, folder: AnyPath, stages: Sequence[Stage]
+) -> dict[str, Any]:
     """Exports and scores each stage, writes both files, and returns the former's.
 
     Args:
-      stages: `compress.Stage`, the first one the dense network.
+      stages: the first one is the dense network.
     """
     data = PreparedSet(config.data.path)
     divisions = {x.number: x for x in divide(data, protocol_of(config))}
@@ -66,7 +90,13 @@ def write(config: ConfigDict, folder: AnyPath, stages: Sequence) -> dict[str, An
     return content
 
 
-def _row(folder: AnyPath, stage, data, divisions, select: str) -> dict[str, Any]:
+def _row(
+    folder: AnyPath,
+    stage: Stage,
+    data: PreparedSet,
+    divisions: Mapping[int, Division],
+    select: str,
+) -> dict[str, Any]:
     results = read_results(folder / stage.name)
     runs = [
         _run(folder / stage.name, stage, run, data, divisions[run["fold"]], select)
@@ -94,7 +124,14 @@ def _means(runs: list[dict]) -> dict[str, float]:
     return {key: float(np.mean([run[key] for run in flat])) for key in sorted(shared)}
 
 
-def _run(path: AnyPath, stage, run: dict, data, division, select: str) -> dict:
+def _run(
+    path: AnyPath,
+    stage: Stage,
+    run: dict,
+    data: PreparedSet,
+    division: Division,
+    select: str,
+) -> dict[str, Any]:
     name = run_name(run)
     about = {"fold": run["fold"], "seed": run["seed"]}
     spec = selected(path / name, select)
