@@ -17,8 +17,9 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 from aemjax.export.graph import INPUT, OUTPUTS, Network
 from aemjax.models import ops
 
-# It lists the libraries that its own examples lack.
-logging.getLogger("jax2onnx").setLevel(logging.ERROR)
+# One lists the libraries that its own examples lack, the other constants without a type.
+for _name in ("jax2onnx", "onnx_ir"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 def write(network: Network, path: Path) -> None:
