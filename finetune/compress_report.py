@@ -163,9 +163,11 @@ def table(content: dict[str, Any]) -> str:
     rows = [_cells(stage, metric, names) for stage in content["stages"]]
     lines = [head, ["---"] * len(head), *rows]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    runs = len(content["stages"][0]["runs"])
     return (
-        f"{text}\n\n{content['dataset']}, {content['split']}; means over "
-        f"{len(content['stages'][0]['runs'])} runs at the {content['select']} epoch"
+        f"{text}\n\n{content['dataset']}, {content['split']}; "
+        + (f"means over {runs} runs" if runs > 1 else "one run")
+        + f" at the {content['select']} epoch"
         + (
             f", chosen on {content['selected_on']}"
             if content["select"] == "best"

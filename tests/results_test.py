@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from aemjax.train.intervals import fold_interval
+from finetune import compress_report
 from tests.jobs import ROOT
 
 RESULTS = ROOT / "docs/results"
@@ -83,3 +84,18 @@ def test_cells_are_of_runs(path, run, column, cell):
         return
     low, high = numbers[f"{metric} interval"]
     assert cell == f"{100 * values[0]:.2f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+@pytest.mark.parametrize("name", ["aemnet_dw", "aemresnet"])
+def test_tables_of_compression(name):
+    content = json.loads((RESULTS / f"compressed_{name}.json").read_text())
+    assert compress_report.table(content) in (RESULTS / "compression.md").read_text()
+
+
+def test_integers_in_engines():
+    text = (RESULTS / "compression.md").read_text()
+    for row in json.loads((RESULTS / "integers.json").read_text())["rows"]:
+        values = [row[key] for key in ("float32", "onnx", "litert")]
+        cells = [spread(x) if x else "" for x in values]
+        line = " | ".join([row["network"], row["integers"], *cells])
+        assert f"| {line} |" in text

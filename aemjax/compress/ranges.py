@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import unflatten_dict
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from aemjax.models import AemNet
 from aemjax.models.frames import FRAME_SAMPLES
@@ -22,7 +22,10 @@ SHORT = jax.ShapeDtypeStruct((1, FRAME_SAMPLES), jnp.float32)
 def observe(
     model: AemNet, params: PyTree, batches: Iterable[Float[np.ndarray, "_b _t"]]
 ) -> PyTree:
-    """The "batch_stats" of a network of integers: the largest magnitude at each point.
+    """The "batch_stats" of a network of integers: how large activations are at each point.
+
+    That is the mean over batches of their largest magnitude, as in training it is a
+    running average: the largest of all would leave few steps to most.
 
     Args:
       model: in numerics "int8".
@@ -50,10 +53,8 @@ def observe(
             model.apply({"params": params, "batch_stats": start}, audio)
         return found
 
-    seen: dict[tuple[str, ...], Array] = {}
-    for audio in batches:
-        for path, value in largest(params, audio).items():
-            seen[path] = max(seen.get(path, 0.0), float(value))
+    seen = [jax.device_get(largest(params, audio)) for audio in batches]
     if not seen:
         raise ValueError("there is no audio to find the ranges of activations on")
-    return unflatten_dict({(*p, "limit"): np.float32(x) for p, x in seen.items()})
+    means = jax.tree.map(lambda *x: np.float32(np.mean(x)), *seen)
+    return unflatten_dict({(*path, "limit"): mean for path, mean in means.items()})

@@ -102,18 +102,18 @@ def test_padding_changes_no_score():
     assert np.mean(abs(batch - alone)) < 0.3 * 6.0 / 127
 
 
-def test_observed_ranges_are_the_largest_activations():
+def test_observed_ranges_are_the_mean_of_the_largest_activations():
     model, variables = int8_network("tests.tiny:Backbone", 0.0)
     params = variables["params"]
     batches = [np.asarray(clips(800, seed=seed)) for seed in (1, 2)]
     found = flatten_dict(observe(model, params, batches))
     assert set(found) == set(flatten_dict(variables["batch_stats"]))
-    largest = max(float(abs(audio).max()) for audio in batches)
+    largest = np.mean([float(abs(audio).max()) for audio in batches])
     assert found["frontend", "conv1_in", "limit"] == pytest.approx(largest)
     # Nothing is rounded yet: these are those of the folded network.
     apply = quick_jit(model.apply)
     logits = [apply(variables, audio)[0] for audio in batches]
-    expected = max(float(abs(x).max()) for x in logits)
+    expected = np.mean([float(abs(x).max()) for x in logits])
     assert found["head", "dense_out", "limit"] == pytest.approx(expected, rel=1e-5)
 
 
