@@ -1,4 +1,7 @@
-"""The CPU forms of `aemjax.models.ops` against XLA's own, forward and gradient."""
+"""The forms of `aemjax.models.ops` against XLA's own, forward and gradient.
+
+Those of the platform that it runs on: a CPU, or a GPU.
+"""
 
 import statistics
 import time
@@ -11,16 +14,28 @@ from aemjax.models import ops
 
 # The first separable convolutions of AemNet-DW 0.5, 16 clips of 1 s.
 IMAGE = (16, 50, 64, 32)
+# What AemResNet's conv3 makes of 32 clips of 10 s, and reads; and what LLF reads.
+LARGE_IMAGE = (32, 1000, 128, 64)
+FEATURES = (32, 1000, 128, 1)
+AUDIO = (32, 160_000, 1)
 
 
 def run(*, repeats: int) -> list[dict]:
     """Prints and returns one row per operation: time of the plain form over ours."""
-    keys = jax.random.split(jax.random.key(0), 3)
-    image = jax.random.normal(keys[0], IMAGE)
-    taps = jax.random.normal(keys[1], (3, 3, 1, IMAGE[-1]))
-    matrix = jax.random.normal(keys[2], (1, 1, IMAGE[-1], IMAGE[-1]))
+    cases = _on_a_cpu() if jax.default_backend() == "cpu" else _on_a_gpu()
+    rows = []
+    for name, (plain, ours, arguments) in cases.items():
+        for part, wrap in (("forward", jax.jit), ("with gradient", _with_gradient)):
+            ratio = _ratio(wrap(plain), wrap(ours), arguments, repeats)
+            rows.append({"operation": name, "part": part, "plain / ours": ratio})
+            print(f"{name:<14} {part:<14} plain / ours = {ratio:.2f}")
+    return rows
+
+
+def _on_a_cpu() -> dict:
+    image, taps, matrix = _random(IMAGE, (3, 3, 1, IMAGE[-1]), (1, 1, *2 * IMAGE[-1:]))
     pool = {"window": (2, 2), "strides": (2, 2), "padding": ((0, 0), (0, 0))}
-    cases = {
+    return {
         "depthwise 3x3": (ops.plain_depthwise, ops.shifted_depthwise, (image, taps)),
         "max-pool 2x2": (
             lambda x: ops.plain_max_pool(x, **pool),
@@ -33,13 +48,44 @@ def run(*, repeats: int) -> list[dict]:
             (image, matrix),
         ),
     }
-    rows = []
-    for name, (plain, ours, arguments) in cases.items():
-        for part, wrap in (("forward", jax.jit), ("with gradient", _with_gradient)):
-            ratio = _ratio(wrap(plain), wrap(ours), arguments, repeats)
-            rows.append({"operation": name, "part": part, "plain / ours": ratio})
-            print(f"{name:<14} {part:<14} plain / ours = {ratio:.2f}")
-    return rows
+
+
+def _on_a_gpu() -> dict:
+    image, features, taps, audio, filters = _random(
+        LARGE_IMAGE, FEATURES, (3, 3, 1, 64), AUDIO, (33, 1, 64), dtype=jnp.bfloat16
+    )
+    around = ((1, 1), (1, 1))
+
+    def pool(form):
+        return lambda x: form(x, (3, 3), (2, 2), around)
+
+    def conv(form, strides, padding):
+        return lambda x, kernel: form(x, kernel, strides, padding)
+
+    plain, patches = ops.plain_one_channel_conv, ops.patches_conv
+    return {
+        "max-pool 3x3": (
+            pool(ops.plain_max_pool),
+            pool(ops.indexed_max_pool),
+            (image,),
+        ),
+        "conv3": (
+            conv(plain, (1, 1), around),
+            conv(patches, (1, 1), around),
+            (features, taps),
+        ),
+        "filter bank": (
+            conv(plain, (16,), ((16, 16),)),
+            conv(patches, (16,), ((16, 16),)),
+            (audio, filters),
+        ),
+    }
+
+
+def _random(*shapes: tuple[int, ...], dtype=jnp.float32) -> list[jax.Array]:
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    pairs = zip(keys, shapes, strict=True)
+    return [jax.random.normal(key, shape, dtype) for key, shape in pairs]
 
 
 def _plain_pointwise(x, kernel):

@@ -72,9 +72,14 @@ def conv_bn(
     Returns:
       The activations, zero past their valid frames if `relu`, and those frames.
     """
-    convolve = ops.depthwise_conv if depthwise else lax.conv_general_dilated
-    if set(kernel) == {1} and strides is None:
+    if depthwise:
+        convolve = ops.depthwise_conv
+    elif set(kernel) == {1} and strides is None:
         convolve = ops.pointwise_conv
+    elif x.shape[-1] == 1:
+        convolve = ops.one_channel_conv
+    else:
+        convolve = lax.conv_general_dilated
     folded = numerics != FLOAT
     x = nn.Conv(
         features,

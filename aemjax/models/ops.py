@@ -1,14 +1,16 @@
-"""Operations that XLA's CPU backend runs badly, each beside its plain form.
+"""Operations that a backend of XLA runs badly, each beside its plain form.
 
 On CPU a grouped convolution and the gradient of a max-pool take many times what their
-arithmetic needs (`python -m benchmarks ops` prints the ratios), so both are written
-there as shifted element-wise arithmetic. Every other platform gets XLA's own operation.
+arithmetic needs, on CUDA a max-pool, its gradient and a convolution of one channel
+(`python -m benchmarks ops` prints the ratios there): they are written as shifted
+element-wise arithmetic or as matrix products. Every other platform gets XLA's own.
 (On CPU that of a max-pool also reads outside of one clip's map of a frame or two, in jax
 0.10.2: whole networks gave other scores.)
 """
 
 import contextlib
 import contextvars
+import functools
 import itertools
 from collections.abc import Iterator
 from functools import reduce
@@ -124,6 +126,71 @@ def pointwise_conv(
     return x @ kernel[0, 0]
 
 
+def one_channel_conv(x, kernel, window_strides, padding, **options) -> Array:
+    """Stands in for `lax.conv_general_dilated` in an `nn.Conv` of one input channel."""
+
+    def plain(x, kernel):
+        return plain_one_channel_conv(x, kernel, window_strides, padding)
+
+    symbolic = not all(isinstance(size, int) for size in x.shape[1:])  # no slices then
+    steps_wide = x.ndim > 3 and set(window_strides) != {1}
+    if _plain.get() or symbolic or steps_wide:
+        return plain(x, kernel)
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cuda=lambda x, kernel: patches_conv(x, kernel, window_strides, padding),
+        default=plain,
+    )
+
+
+def plain_one_channel_conv(x, kernel, window_strides, padding) -> Array:
+    """XLA's own."""
+    letters = "HW"[: x.ndim - 2]
+    numbers = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+    return lax.conv_general_dilated(
+        x, kernel, window_strides, padding, dimension_numbers=numbers
+    )
+
+
+def patches_conv(x, kernel, window_strides, padding) -> Array:
+    """The same as one matrix product of what each place sees.
+
+    The stride of a 1-D convolution divides its axis into frames, of which each place
+    sees a few; a 2-D one has stride 1.
+    """
+    taps = kernel.shape[0]
+    stride = window_strides[0]
+    outputs = (x.shape[1] + sum(padding[0]) - taps) // stride + 1
+    frames = -(-taps // stride)  # that a place sees
+    low, high = padding[0]
+    high = (outputs + frames - 1) * stride - x.shape[1] - low
+    x = lax.pad(x, jnp.zeros((), x.dtype), _pad_config((low, high), *padding[1:]))
+    kernel = jnp.pad(
+        kernel, ((0, frames * stride - taps),) + ((0, 0),) * (kernel.ndim - 1)
+    )
+    if x.ndim == 3:
+        x = x.reshape(x.shape[0], -1, stride)  # b frames stride
+        seen = [x[:, i : i + outputs] for i in range(frames)]
+    else:
+        width = x.shape[2] - kernel.shape[1] + 1
+        seen = [
+            x[:, i : i + outputs, j : j + width]
+            for i in range(frames)
+            for j in range(kernel.shape[1])
+        ]
+    patches = jnp.concatenate(seen, axis=-1)
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    # A multiple of 16 rows: what matrix units work in.
+    short = -len(matrix) % 16
+    patches = jnp.pad(patches, ((0, 0),) * (patches.ndim - 1) + ((0, short),))
+    return patches @ jnp.pad(matrix, ((0, short), (0, 0)))
+
+
+def _pad_config(*spatial: tuple[int, int]) -> list[tuple[int, int, int]]:
+    return [(0, 0, 0), *((low, high, 0) for low, high in spatial), (0, 0, 0)]
+
+
 def max_pool(
     x: Array,
     window: tuple[int, ...],
@@ -145,6 +212,7 @@ def max_pool(
     return lax.platform_dependent(
         x,
         cpu=lambda x: shifted_max_pool(x, window, strides, padding),
+        cuda=lambda x: indexed_max_pool(x, window, strides, padding),
         default=lambda x: plain_max_pool(x, window, strides, padding),
     )
 
@@ -156,6 +224,49 @@ def plain_max_pool(x, window, strides, padding) -> Array:
 
 def shifted_max_pool(x, window, strides, padding) -> Array:
     """The maximum of one strided view per element of the window."""
+    return reduce(_larger, _views(x, window, strides, padding))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def indexed_max_pool(x, window, strides, padding) -> Array:
+    """The same with a gradient that knows which element was the maximum.
+
+    XLA's own gradient compares again, in float32 whatever the type.
+    """
+    return shifted_max_pool(x, window, strides, padding)
+
+
+def _indexed_forward(x, window, strides, padding):
+    best, *others = _views(x, window, strides, padding)
+    index = jnp.zeros(best.shape, jnp.uint8)
+    for number, view in enumerate(others, 1):
+        larger = (best < view) | jnp.isnan(view)
+        best, index = jnp.where(larger, view, best), jnp.where(larger, number, index)
+    return best, (index, x.shape)
+
+
+def _indexed_backward(window, strides, padding, residuals, grad):
+    index, shape = residuals
+
+    def spread(number, offsets):
+        """What comes to the element of each window at these offsets, in its place."""
+        config = [(0, 0, 0)]
+        for axis, offset in enumerate(offsets):
+            stride, low = strides[axis], offset - padding[axis][0]
+            seen = (grad.shape[axis + 1] - 1) * stride + 1
+            config.append((low, shape[axis + 1] - low - seen, stride - 1))
+        part = jnp.where(index == number, grad, 0)
+        return lax.pad(part, jnp.zeros((), grad.dtype), [*config, (0, 0, 0)])
+
+    offsets = itertools.product(*map(range, window))
+    return (sum(itertools.starmap(spread, enumerate(offsets))),)
+
+
+indexed_max_pool.defvjp(_indexed_forward, _indexed_backward)
+
+
+def _views(x: Array, window, strides, padding) -> list[Array]:
+    """For each element of the window, what it sees; the padding is never larger."""
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
     outputs = [
         (size - width) // stride + 1
@@ -175,7 +286,7 @@ def shifted_max_pool(x, window, strides, padding) -> Array:
                 seen = jnp.take(seen, places, axis, mode="clip")
         return seen
 
-    return reduce(_larger, map(view, itertools.product(*map(range, window))))
+    return [view(offsets) for offsets in itertools.product(*map(range, window))]
 
 
 def _larger(x: Array, y: Array) -> Array:

@@ -113,16 +113,23 @@ def lowered(fn, platform, *args):
     return jax.jit(fn).trace(*args).lower(lowering_platforms=(platform,)).as_text()
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_accelerators_get_the_operations_of_xla(platform):
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_each_platform_gets_the_form_that_is_quick_there(platform):
     x, kernel = normal((2, 5, 6, 3)), normal((3, 3, 1, 3))
-    assert "stablehlo.convolution" in lowered(depthwise, platform, x, kernel)
-    assert "stablehlo.convolution" not in lowered(depthwise, "cpu", x, kernel)
+    found = "stablehlo.convolution" in lowered(depthwise, platform, x, kernel)
+    assert found == (platform != "cpu")
     pool = functools.partial(
         ops.max_pool, window=(2, 2), strides=(2, 2), padding=((0, 1), (0, 0))
     )
-    assert "stablehlo.reduce_window" in lowered(pool, platform, x)
-    assert "stablehlo.reduce_window" not in lowered(pool, "cpu", x)
+    found = "stablehlo.reduce_window" in lowered(pool, platform, x)
+    assert found == (platform == "tpu")
+    conv = functools.partial(
+        ops.one_channel_conv, window_strides=(16,), padding=((16, 16),)
+    )
+    found = "stablehlo.convolution" in lowered(
+        conv, platform, normal((2, 400, 1)), normal((33, 1, 4))
+    )
+    assert found == (platform != "cuda")
 
 
 @pytest.mark.parametrize(
@@ -164,28 +171,71 @@ def test_pointwise_equals_the_convolution(shape):
     jax.tree.map(assert_same, got, value_and_gradients(plain, x, kernel))
 
 
+# Convolution of one channel.
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "strides", "padding"),
+    [
+        ((2, 4000, 1), (33, 1, 6), (16,), ((16, 16),)),
+        ((2, 4007, 1), (9, 1, 6), (4,), ((4, 4),)),
+        ((2, 400, 1), (10, 1, 6), (2,), ((4, 5),)),
+        ((2, 160, 1), (5, 1, 6), (16,), ((2, 2),)),  # frames longer than the kernel
+        ((2, 7, 9, 1), (3, 3, 1, 6), (1, 1), ((1, 1), (1, 1))),
+        ((1, 1, 5, 1), (3, 3, 1, 6), (1, 1), ((1, 1), (1, 1))),
+    ],
+    ids=str,
+)
+def test_a_product_of_patches_equals_the_convolution(shape, kernel, strides, padding):
+    x, kernel = normal(shape), normal(kernel)
+    got, expected = (
+        value_and_gradients(
+            lambda x, k, conv=conv: conv(x, k, strides, padding), x, kernel
+        )
+        for conv in (ops.patches_conv, ops.plain_one_channel_conv)
+    )
+    jax.tree.map(assert_same, got, expected)
+
+
+def test_a_strided_image_is_left_to_xla():
+    x, kernel = normal((2, 8, 9, 1)), normal((3, 3, 1, 4))
+    conv = functools.partial(
+        ops.one_channel_conv, window_strides=(2, 1), padding=((1, 1), (1, 1))
+    )
+    assert "stablehlo.convolution" in lowered(conv, "cuda", x, kernel)
+
+
 # Max-pool.
 
+POOL_FORMS = (ops.shifted_max_pool, ops.indexed_max_pool)
 
+
+@pytest.mark.parametrize("form", POOL_FORMS, ids=lambda form: form.__name__)
 @pytest.mark.parametrize(("shape", "window", "strides", "padding"), POOLS, ids=str)
-def test_shifted_max_pool_equals_plain(shape, window, strides, padding):
+def test_max_pool_equals_plain(form, shape, window, strides, padding):
     # After a ReLU, as in the networks: half of the input ties at 0.
     def pool(fn, x):
         return fn(jax.nn.relu(x), window, strides, padding)
 
     x = normal(shape)
     assert len(np.unique(x)) == x.size  # no other ties
-    shifted = functools.partial(pool, ops.shifted_max_pool)
-    plain = functools.partial(pool, ops.plain_max_pool)
-    got = value_and_gradients(shifted, x)
-    jax.tree.map(np.testing.assert_array_equal, got, value_and_gradients(plain, x))
+    got = value_and_gradients(functools.partial(pool, form), x)
+    expected = value_and_gradients(functools.partial(pool, ops.plain_max_pool), x)
+    jax.tree.map(functools.partial(assert_same, rtol=1e-6), got, expected)
 
 
-def test_shifted_max_pool_of_negative_values():
+def test_the_gradient_of_a_pool_reaches_one_element_of_a_tie():
+    x, pool = jnp.ones((1, 4, 1)), ((2,), (2,), ((0, 0),))
+    gradient = jax.grad(lambda x: ops.indexed_max_pool(x, *pool).sum())(x)
+    np.testing.assert_array_equal(gradient[0, :, 0], [1, 0, 1, 0])
+
+
+@pytest.mark.parametrize("form", POOL_FORMS, ids=lambda form: form.__name__)
+def test_max_pool_of_negative_values(form):
     x = -1 - jnp.abs(normal((2, 5, 7, 3)))  # padding with zeros would win
     for window, padding in (((2, 2), ((0, 1), (0, 1))), ((3, 3), ((1, 1), (1, 1)))):
         args = (x, window, (2, 2), padding)
-        got = ops.shifted_max_pool(*args)
+        got = form(*args)
         assert (got < -1).all()
         np.testing.assert_array_equal(got, ops.plain_max_pool(*args))
 
@@ -200,11 +250,14 @@ def test_max_pool_by_hand():
     np.testing.assert_array_equal(got, x[:, 1:2, :, 0])
 
 
-def test_max_pool_keeps_bfloat16():
+@pytest.mark.parametrize("form", POOL_FORMS, ids=lambda form: form.__name__)
+def test_max_pool_keeps_bfloat16(form):
     x = normal((2, 5, 7, 3)).astype(jnp.bfloat16)
     args = (x, (2, 2), (2, 2), ((0, 1), (0, 1)))
-    got = ops.shifted_max_pool(*args)
+    got = form(*args)
     assert got.dtype == ops.plain_max_pool(*args).dtype == jnp.bfloat16
+    gradient = jax.grad(lambda x: form(x, *args[1:]).astype(jnp.float32).sum())(x)
+    assert gradient.dtype == jnp.bfloat16
     np.testing.assert_array_equal(
         got.astype(jnp.float32), ops.plain_max_pool(*args).astype(jnp.float32)
     )
