@@ -13,11 +13,14 @@ from benchmarks import (
     accelerator,
     collectives,
     folds,
+    latency,
     loop,
     ops,
+    parity,
     prepare,
     read,
     storage,
+    training,
 )
 
 ON_A_CPU = {
@@ -27,12 +30,17 @@ ON_A_CPU = {
     "read": read.run,
     "storage": storage.run,
 }
-# Named alone: they take an accelerator, or long.
+# Run only when named: they take an accelerator, long, or other libraries.
 BENCHMARKS = ON_A_CPU | {
     "accelerator": accelerator.run,
     "collectives": collectives.run,
     "folds": folds.run,
+    "latency": latency.run,
+    "parity": parity.run,
+    "training": training.run,
 }
+ALONE = {"accelerator", "training"}  # no other may hold the device; they have --smoke
+OF_PARITY = ("runs", "data", "split")  # options that it alone has
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -48,21 +56,46 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--write", action="store_true", help=f"into {RESULTS.name}/")
     parser.add_argument(
-        "--smoke", action="store_true", help="accelerator: tiny, to try it on a CPU"
+        "--smoke", action="store_true", help=f"of {sorted(ALONE)}: tiny, to try it"
     )
+    of_parity = parser.add_argument_group("parity")
+    of_parity.add_argument(
+        "--run",
+        action="append",
+        dest="runs",
+        help="one to compare, instead of networks of random weights; may be repeated",
+    )
+    of_parity.add_argument("--data", help="prepared set, instead of synthetic clips")
+    of_parity.add_argument("--split", help="clips of the set, such as full:1")
     return parser
+
+
+def _command(name: str, options: argparse.Namespace) -> str:
+    words = ["python -m benchmarks", name, "--repeats", str(options.repeats)]
+    for run in options.runs or ():
+        words += ["--run", run]
+    if options.data:
+        words += ["--data", options.data, "--split", options.split]
+    return " ".join(words)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     if unknown := sorted(set(options.names) - set(BENCHMARKS)):
         parser().error(f"unknown benchmarks {unknown}; known: {sorted(BENCHMARKS)}")
-    if "accelerator" in options.names and len(options.names) > 1:
-        parser().error("name accelerator alone: no other may hold the device")
-    if options.smoke and (options.names != ["accelerator"] or options.write):
-        parser().error("--smoke is for accelerator alone, and its rows for nobody")
+    if ALONE & set(options.names) and len(options.names) > 1:
+        parser().error(f"name {sorted(ALONE)} alone: no other may hold the device")
+    if options.smoke and (not ALONE & set(options.names) or options.write):
+        parser().error(f"--smoke is for {sorted(ALONE)}, and its rows for nobody")
+    own = {key: vars(options)[key] for key in OF_PARITY if vars(options)[key]}
+    if own and options.names != ["parity"]:
+        parser().error("--run, --data and --split are for parity alone")
+    if bool(options.data) != bool(options.split):
+        parser().error("--data and --split go together")
+    how = {"repeats": options.repeats} | own
+    if options.smoke:
+        how["smoke"] = True
     for name in options.names or ON_A_CPU:
-        how = {"repeats": options.repeats} | ({"smoke": True} if options.smoke else {})
         try:
             rows = BENCHMARKS[name](**how)
         except ImportError as error:
@@ -73,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.write:
             device = jax.devices()[0].device_kind
             about = {
-                "command": f"python -m benchmarks {name} --repeats {options.repeats}",
+                "command": _command(name, options),
                 "commit": git_commit(),
                 "versions": versions(),
                 "machine": f"{platform.machine()}, {device}, {len(jax.devices())}",

@@ -130,7 +130,7 @@ def measure_batch(case: Mapping, mesh: Mesh, batch_size: int) -> dict:
     """
     config = make_config(case, batch_size)
     plan = step_recipe(config, mesh, teaching(config, mesh))
-    batch = synthetic_batch(config, mesh)
+    batch = sharding.global_batch(noise(config), sharding.shardings(mesh)[1])
     state = plan.create_state()
     step = plan.train_step.compile(state, batch)
     state, _ = step(state, batch)
@@ -181,18 +181,17 @@ def teaching(config: ConfigDict, mesh: Mesh) -> Teaching:
     return Teaching(Distillation(True, network), weights)
 
 
-def synthetic_batch(config: ConfigDict, mesh: Mesh) -> dict[str, jax.Array]:
-    """Noise with a label or so for each clip, on the devices."""
+def noise(config: ConfigDict) -> dict[str, np.ndarray]:
+    """A batch of noise with a label or so for each clip."""
     rows, classes = config.train.batch_size, config.model.num_classes
     shape = (rows, round(config.data.crop_s * SAMPLE_RATE))
     rng = np.random.default_rng(0)
-    batch = {
+    return {
         "audio": rng.integers(-9000, 9000, shape, np.int16),
         "mean": np.zeros(rows, np.float32),
         "std": np.full(rows, 0.16, np.float32),
         "labels": (rng.random((rows, classes)) < 2 / classes).astype(np.float32),
     }
-    return sharding.global_batch(batch, sharding.shardings(mesh)[1])
 
 
 if __name__ == "__main__":

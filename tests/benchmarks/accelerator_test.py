@@ -138,9 +138,12 @@ def test_every_way_is_one_that_the_config_knows():
     ("arguments", "message"),
     [
         (["opps"], r"unknown benchmarks \['opps'\]; known: \['accelerator'"),
-        (["ops", "--smoke"], "--smoke is for accelerator alone"),
-        (["accelerator", "--smoke", "--write"], "--smoke is for accelerator alone"),
-        (["accelerator", "ops"], "name accelerator alone"),
+        (["ops", "--smoke"], r"--smoke is for \['accelerator', 'training'\]"),
+        (
+            ["accelerator", "--smoke", "--write"],
+            r"--smoke is for \['accelerator', 'training'\]",
+        ),
+        (["accelerator", "ops"], "alone: no other may hold the device"),
     ],
 )
 def test_bad_command_lines(arguments, message, capsys):
