@@ -42,11 +42,7 @@ ON_A_GPU = [
 ]
 ON_A_CPU = [
     *((model, 1.0, 16, "float32", True) for model in MODELS),
-    (AEMRESNET, 5.0, 4, "float32", True),
-    (SMALL_DW, 5.0, 4, "float32", True),
     (SMALL_DW, 10.0, 4, "float32", True),
-    (SMALL_DW, 1.0, 64, "float32", True),
-    (SMALL_DW, 1.0, 16, "float32", False),
 ]
 SMOKE = [
     ({"name": "aemnet_dw", "width": 0.125}, 0.2, 4, "float32", True),
