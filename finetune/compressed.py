@@ -19,6 +19,7 @@ PyTree = Any
 
 # Of config.prune.start, beside a step: what a pruned network goes on from.
 REWOUND, KEPT = "init_from", "run"
+THIN = 0.01  # share of a kernel that is left, below which pruning warns
 # Of config.data, what decides which clips a fold trains on.
 DIVIDED_BY = (
     *("protocol", "folds", "split_seed", "grouped", "train", "eval"),
@@ -151,6 +152,7 @@ def pruned(config: ConfigDict, name: str, rewound: PyTree) -> dict[str, PyTree]:
     trained = load(prune.run, name)
     zeros = pruning.count_zeros(trained["params"], prune.sparsity)
     masks = pruning.magnitude_masks(trained["params"], zeros=zeros, scope=prune.scope)
+    warn_of_thin_layers(masks)
     if prune.start == KEPT:
         weights = trained
     elif prune.start == REWOUND:
@@ -158,6 +160,24 @@ def pruned(config: ConfigDict, name: str, rewound: PyTree) -> dict[str, PyTree]:
     else:
         weights = load(prune.run, name, step=prune.start)
     return weights | {"params": apply_masks(weights["params"], masks), "masks": masks}
+
+
+def warn_of_thin_layers(masks: PyTree) -> None:
+    """Names the kernels that pruning leaves next to nothing of."""
+    kept = {
+        path: np.asarray(mask) for path, mask in flatten_dict(masks, sep="/").items()
+    }
+    thin = [
+        f"{path} {mask.sum()} of {mask.size}"
+        for path, mask in kept.items()
+        if mask.mean() < THIN
+    ]
+    if thin:
+        logging.warning(
+            "pruning leaves of %s: little goes through them; prune.scope=layer takes "
+            "the same share of each layer",
+            ", ".join(thin),
+        )
 
 
 def quantized(config: ConfigDict, name: str, fresh: PyTree) -> dict[str, PyTree]:

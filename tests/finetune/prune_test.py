@@ -7,6 +7,7 @@ from flax.traverse_util import flatten_dict
 
 from aemjax.compress import pruning
 from aemjax.train import checkpoint
+from finetune import compressed
 from finetune.train import train
 from tests.jobs import tiny_finetune
 
@@ -68,6 +69,19 @@ def test_a_ticket_is_rewound_and_trains_under_its_masks(
     )
     for path, found in left(f"{folder}/fold1_seed0@last").items():
         np.testing.assert_array_equal(found, masks[path])
+
+
+def test_layers_that_hardly_anything_is_left_of_are_named(caplog):
+    thin, whole = np.zeros((20, 50), bool), np.ones((3, 3), bool)
+    thin[0, :9] = True
+    masks = {"embedding": {"kernel": thin}, "head": {"dense": {"kernel": whole}}}
+    compressed.warn_of_thin_layers(masks)
+    assert "embedding/kernel 9 of 1000: little" in caplog.text
+    assert "prune.scope=layer" in caplog.text
+    assert "head" not in caplog.text
+    caplog.clear()
+    compressed.warn_of_thin_layers(masks | {"embedding": {"kernel": thin[:1]}})
+    assert not caplog.text
 
 
 @pytest.mark.slow
