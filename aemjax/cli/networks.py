@@ -154,35 +154,6 @@ def _evaluate(options) -> None:
     print(json.dumps(metrics))
 
 
-def add_embed(verbs) -> None:
-    parser = add_verb(
-        verbs, "embed", _embed, "write a checkpoint's embeddings of a prepared set"
-    )
-    add_checkpoint(parser)
-    parser.add_argument("--data", required=True, help="prepared set")
-    parser.add_argument("--out", required=True, help="folder to make")
-    parser.add_argument(
-        "--logits", action="store_true", help="also write logits, for distillation"
-    )
-    add_split(parser)
-    parser.add_argument("--batch-size", type=int, default=32)
-
-
-def _embed(options) -> None:
-    from aemjax.train.embed import embed_checkpoint
-
-    about = embed_checkpoint(
-        options.checkpoint,
-        options.data,
-        options.out,
-        split=options.split,
-        logits=options.logits,
-        batch_size=options.batch_size,
-    )
-    shown = ("checkpoint", "step", "split", "clips", "logits")
-    print(json.dumps({key: about[key] for key in shown}))
-
-
 def add_report(verbs) -> None:
     parser = add_verb(
         verbs, "report", _report, "compare runs, beside what was published"

@@ -117,10 +117,11 @@ class Classifier:
         check_top_k(top_k)
         scores = self._run("scores", audio, sampling_rate, resample)
         if scores.ndim == 1:
-            return self._top(scores, top_k)
-        return [self._top(row, top_k) for row in scores]
+            return self.top(scores, top_k)
+        return [self.top(row, top_k) for row in scores]
 
-    def _top(self, scores: Float32[np.ndarray, "k"], top_k: int) -> Scored:
+    def top(self, scores: Float32[np.ndarray, "k"], top_k: int) -> Scored:
+        """(label, probability) of the most probable classes, the first one first."""
         order = np.argsort(-scores, kind="stable")[:top_k]
         return [(self.labels[i], float(scores[i])) for i in order.tolist()]
 
@@ -137,17 +138,36 @@ class Classifier:
             sampling_rate=sampling_rate,
             resample=resample,
         )
+        values = self.outputs(clips)[output]
+        return values[0] if alone else values
+
+    def outputs(
+        self, clips: Sequence[Waveform], *, standardized: bool = False
+    ) -> dict[str, Float32[np.ndarray, "n _"]]:
+        """All that the network makes of clips, for callers that checked them.
+
+        Args:
+          clips: one or more, in float32 at `sample_rate`, of a frame or more.
+          standardized: they are; else each is, by itself.
+
+        Returns:
+          "embedding" "n 512", "logits" and "scores" "n k".
+        """
         n_samples = np.array([len(clip) for clip in clips])
         long_samples = LONG_S * self.sample_rate
         plan = batches(n_samples, self.batch_size, long_samples=long_samples)
         parts = []
         for own, rows, padded_samples in plan:
-            batch, lengths = _padded([clips[i] for i in own], rows, padded_samples)
-            found = self._forward(self._on_device, batch, lengths)[output]
-            parts.append(np.asarray(found)[: len(own)])
+            batch, lengths = _padded(
+                [clips[i] for i in own], rows, padded_samples, standardized
+            )
+            found = self._forward(self._on_device, batch, lengths)
+            parts.append({key: np.asarray(x)[: len(own)] for key, x in found.items()})
         place = np.argsort(np.concatenate([own for own, _, _ in plan]))
-        values = np.concatenate(parts)[place]
-        return values[0] if alone else values
+        return {
+            key: np.concatenate([part[key] for part in parts])[place]
+            for key in parts[0]
+        }
 
     @functools.cached_property
     def _on_device(self) -> PyTree:
@@ -187,13 +207,13 @@ def batches(
 
 
 def _padded(
-    clips: Sequence[Waveform], rows: int, padded_samples: int
+    clips: Sequence[Waveform], rows: int, padded_samples: int, standardized: bool
 ) -> tuple[Float32[np.ndarray, "b t"], Int[np.ndarray, "b"]]:
     """(standardised clips, their samples); rows past the clips are silence."""
     audio = np.zeros((rows, padded_samples), np.float32)
     lengths = np.full(rows, padded_samples, np.int32)
     for i, clip in enumerate(clips):
-        audio[i, : len(clip)] = standardize(clip)
+        audio[i, : len(clip)] = clip if standardized else standardize(clip)
         lengths[i] = len(clip)
     return audio, lengths
 
@@ -208,7 +228,8 @@ def _outputs(
     logits, aux = model.apply(variables, audio, lengths, train=False)
     logits = logits.astype(jnp.float32)
     scores = jax.nn.sigmoid(logits) if multi_label else jax.nn.softmax(logits)
-    return {"embedding": aux["embedding"].astype(jnp.float32), "scores": scores}
+    embedding = aux["embedding"].astype(jnp.float32)
+    return {"embedding": embedding, "logits": logits, "scores": scores}
 
 
 def load(path: str | os.PathLike, *, batch_size: int = 32) -> Classifier:
