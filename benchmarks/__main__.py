@@ -20,6 +20,7 @@ from benchmarks import (
     prepare,
     read,
     storage,
+    streaming,
     training,
 )
 
@@ -37,6 +38,7 @@ BENCHMARKS = ON_A_CPU | {
     "folds": folds.run,
     "latency": latency.run,
     "parity": parity.run,
+    "streaming": streaming.run,
     "training": training.run,
 }
 ALONE = {"accelerator", "training"}  # no other may hold the device; they have --smoke

@@ -85,7 +85,7 @@ def run(*, repeats: int) -> list[dict]:
 
 def _measure_elsewhere(name: str, repeats: int) -> list[dict]:
     """In a process that has one core and, when its libraries start, one thread."""
-    with tempfile.TemporaryDirectory() as cache, _one_core():
+    with tempfile.TemporaryDirectory() as cache, one_core():
         output = subprocess.run(
             [sys.executable, "-m", "benchmarks.latency", name, str(repeats)],
             env=os.environ | ONE_THREAD | {"TORCHINDUCTOR_CACHE_DIR": cache},
@@ -97,7 +97,7 @@ def _measure_elsewhere(name: str, repeats: int) -> list[dict]:
 
 
 @contextlib.contextmanager
-def _one_core() -> Iterator[None]:
+def one_core() -> Iterator[None]:
     """For this thread and the processes that it starts."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from aemjax import __version__
-from aemjax.cli import data, exchange, networks, serving
+from aemjax.cli import data, embedding, exchange, networks, serving, streaming
 
 # Of `prepare`, beside which a Beam runner's own are passed on.
 OWN_FLAGS = ("--allow-missing", "--skip-unreadable", "--storage", "--workers", "--seed")
@@ -51,8 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         networks.add_summary,
         networks.add_size,
         networks.add_evaluate,
-        networks.add_embed,
+        embedding.add_embed,
         serving.add_classify,
+        streaming.add_stream,
         serving.add_release,
         exchange.add_export,
         exchange.add_import,

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from aemjax.models import backbones, frontends, heads
-from aemjax.models.layers import at_least_float32, dense, mean_over_valid
+from aemjax.models.layers import Valid, at_least_float32, dense, mean_over_valid
 from aemjax.models.numerics import FLOAT, INT8, check
 
 EMBEDDING_DIM = 512
@@ -97,27 +97,80 @@ class AemNet(nn.Module):
         frames, valid = backbone(
             x.reshape(*x.shape, 1), valid, train=training("backbone")
         )
-        pooled = mean_over_valid(frames, valid)
-        head = self.make_head(name="head", **own)
-        reads_frames = getattr(head, "reads_frames", False)
-        embedding = pooled
-        if not getattr(backbone, "embeds_by_pooling", False):
-            embed = functools.partial(
-                dense,
-                features=EMBEDDING_DIM,
-                name="embedding",
-                numerics=self.numerics,
-                signed=False,
-                train=training("embedding"),
-            )
-            if reads_frames:  # linear, so it may as well act before the average
-                frames = embed(at_least_float32(frames))
-                embedding = mean_over_valid(frames, valid)
-            else:
-                embedding = embed(pooled)
-        read = frames if reads_frames else embedding
-        logits = head(read, valid, train=training("head"))
-        return logits, {"embedding": embedding, "pooled": pooled}
+        return _embed_and_score(
+            frames,
+            valid,
+            make_head=self.make_head,
+            embeds_by_pooling=getattr(backbone, "embeds_by_pooling", False),
+            numerics=self.numerics,
+            training=training,
+        )
+
+
+class Tail(nn.Module):
+    """What of an `AemNet` follows its backbone; its weights have the same names."""
+
+    make_head: functools.partial
+    embeds_by_pooling: bool = False
+    numerics: str = FLOAT
+
+    @nn.compact
+    def __call__(
+        self, frames: Float[Array, "b f w c"], valid: Valid = None
+    ) -> tuple[Float[Array, "b k"], dict[str, Array]]:
+        """Scores the backbone's map, without dropout: as `AemNet`."""
+        return _embed_and_score(
+            frames,
+            valid,
+            make_head=self.make_head,
+            embeds_by_pooling=self.embeds_by_pooling,
+            numerics=self.numerics,
+            training=lambda block: False,
+        )
+
+
+def _embed_and_score(
+    frames, valid, *, make_head, embeds_by_pooling, numerics, training
+):
+    """Call it inside `nn.compact`."""
+    own = {} if numerics == FLOAT else {"numerics": numerics}
+    pooled = mean_over_valid(frames, valid)
+    head = make_head(name="head", **own)
+    reads_frames = getattr(head, "reads_frames", False)
+    embedding = pooled
+    if not embeds_by_pooling:
+        embed = functools.partial(
+            dense,
+            features=EMBEDDING_DIM,
+            name="embedding",
+            numerics=numerics,
+            signed=False,
+            train=training("embedding"),
+        )
+        if reads_frames:  # linear, so it may as well act before the average
+            frames = embed(at_least_float32(frames))
+            embedding = mean_over_valid(frames, valid)
+        else:
+            embedding = embed(pooled)
+    read = frames if reads_frames else embedding
+    logits = head(read, valid, train=training("head"))
+    return logits, {"embedding": embedding, "pooled": pooled}
+
+
+def parts(model: AemNet) -> tuple[nn.Module, nn.Module, Tail]:
+    """(front end, backbone, what follows) of a model, each a module by itself.
+
+    The first two take what the model has by the names "frontend" and "backbone" in its
+    "params" and "batch_stats", the last one all of its variables.
+    """
+    own = {} if model.numerics == FLOAT else {"numerics": model.numerics}
+    backbone = model.make_backbone(dtype=model.dtype, **own)
+    tail = Tail(
+        model.make_head,
+        embeds_by_pooling=getattr(backbone, "embeds_by_pooling", False),
+        numerics=model.numerics,
+    )
+    return model.make_frontend(dtype=model.dtype, **own), backbone, tail
 
 
 def create(

@@ -50,7 +50,7 @@ def waveforms(
         found, alone = {"the audio": array}, True
     if not found:
         raise ValueError("there is no audio: the list is empty")
-    clips = [_checked(clip, name) for name, clip in found.items()]
+    clips = [checked(clip, name) for name, clip in found.items()]
     if rate != sample_rate:
         clips = [read.resample(clip, rate, sample_rate) for clip in clips]
     for name, clip in zip(found, clips, strict=True):
@@ -62,7 +62,15 @@ def waveforms(
     return clips, alone
 
 
-def _checked(clip: np.ndarray, name: str) -> Waveform:
+def checked(clip: np.ndarray, name: str) -> Waveform:
+    """An array of one waveform, or none of it, as float32.
+
+    Args:
+      name: of it, for messages.
+
+    Raises:
+      ValueError: on another rank or type, or values not finite or far past [-1, 1].
+    """
     if clip.ndim != 1:
         raise ValueError(
             f"{name} is of shape {clip.shape}, expected (samples,), or for several clips "
