@@ -99,3 +99,16 @@ def test_integers_in_engines():
         cells = [spread(x) if x else "" for x in values]
         line = " | ".join([row["network"], row["integers"], *cells])
         assert f"| {line} |" in text
+
+
+def test_sparsities_of_aemresnet():
+    text = (RESULTS / "sparsity.md").read_text()
+    runs = json.loads((RESULTS / "sparsity_aemresnet.json").read_text())["runs"]
+    accuracies = {run["run"]: 100 * run["last"]["accuracy"][0] for run in runs}
+    for share in ("0.6", "0.8", "0.9"):
+        cells = [
+            f"{accuracies[f'{kind}_{share}']:.2f}" for kind in ("ticket", "magnitude")
+        ]
+        assert (
+            f"| {float(share):.0%} | {' | '.join(cells)} |".replace("%", " %") in text
+        )
