@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+from absl import logging
 
 from aemjax.train.workdir import git_commit, versions
 from benchmarks import (
@@ -118,4 +119,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    logging.set_verbosity(logging.ERROR)  # of what is measured
     main()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from absl import logging
 
 from aemjax import models
 from aemjax.audio.read import SAMPLE_RATE
@@ -39,7 +38,6 @@ EVERY = 500  # steps that a save is spread over
 
 def run(*, repeats: int) -> list[dict]:
     """Prints and returns one row: shares of the bare step's time."""
-    logging.set_verbosity(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         sizes = {"clips": CLIPS, "classes": CLASSES, "seconds": CLIP_S}

@@ -20,7 +20,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from safetensors.numpy import save
 
 from aemjax import models
@@ -67,7 +66,6 @@ def run(
       split: of `aemjax.data.splits.by_split`, if there is a set.
     """
     del repeats  # nothing is timed
-    logging.set_verbosity(logging.ERROR)
     clips, calibration = _real(data, split) if data else _synthetic()
     if not has_pytorch():
         print("PyTorch is left out: it is not installed")
