@@ -53,14 +53,23 @@ def _embed(options) -> None:
         raise ValueError(
             "--split is of prepared sets, which --data names, not of files"
         )
+    import tqdm
+
     import aemjax
     from aemjax.serve.embed_files import embed_files
     from aemjax.serve.embedding_table import check_out
-    from aemjax.serve.progress import Progress
 
     check_out(options.out)  # before a network is read
     classifier = aemjax.load(options.model, batch_size=options.batch_size)
-    with Progress("files") as progress:
+    with tqdm.tqdm(unit="file", desc="embed") as bar:
+
+        def progress(done: int, total: int, failed: int) -> None:
+            if bar.total is None:  # what is done already is an earlier run's
+                bar.reset(total)
+                bar.initial = bar.last_print_n = bar.n = done
+            bar.set_postfix(failed=failed, refresh=False)
+            bar.update(done - bar.n)
+
         about = embed_files(
             classifier,
             options.inputs,

@@ -4,9 +4,7 @@ import json
 import sys
 from collections.abc import Iterable
 
-from aemjax.cli.verbs import add_checkpoint, add_verb
-
-BASE = "`pip install aemjax`"
+from aemjax.cli.verbs import BASE, add_checkpoint, add_model, add_verb
 
 
 def add_release(verbs) -> None:
@@ -36,13 +34,7 @@ def add_classify(verbs) -> None:
         needs=BASE,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="WAV, FLAC, Ogg, MP3")
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="DIR",
-        help="folder of `aemjax release`, or a run's; '@last' or '@STEP' behind that",
-    )
-    parser.add_argument("--top-k", type=int, default=5, help="classes; default: 5")
+    add_model(parser)
     parser.add_argument(
         "--window-s",
         type=float,

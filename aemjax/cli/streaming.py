@@ -5,9 +5,8 @@ import os
 import sys
 from collections.abc import Iterator
 
-from aemjax.cli.verbs import add_verb
+from aemjax.cli.verbs import BASE, add_model, add_verb
 
-BASE = "`pip install aemjax`"
 READ_BYTES = 1 << 16
 PIPE = (
     "pipe raw samples, such as `ffmpeg -i FILE -f s16le -ac 1 -ar 16000 - | aemjax ...`"
@@ -23,13 +22,7 @@ def add_stream(verbs) -> None:
         "little-endian mono samples at the network's rate",
         needs=BASE,
     )
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="DIR",
-        help="folder of `aemjax release`, or a run's; '@last' or '@STEP' behind that",
-    )
-    parser.add_argument("--top-k", type=int, default=5, help="classes; default: 5")
+    add_model(parser)
     parser.add_argument(
         "--window-s", type=float, default=5.0, help="that is scored; default: 5"
     )

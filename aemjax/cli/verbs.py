@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 
 TRAIN = "`pip install 'aemjax[train]'`"
+BASE = "`pip install aemjax`"
 
 
 def add_verb(
@@ -32,3 +33,14 @@ def add_split(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", help="'eval', 'a+b', 'full:5' (fold 5); default: all"
     )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Options `--model`, as `aemjax.load` takes it, and `--top-k` of its classes."""
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="folder of `aemjax release`, or a run's; '@last' or '@STEP' behind that",
+    )
+    parser.add_argument("--top-k", type=int, default=5, help="classes; default: 5")

@@ -1,7 +1,6 @@
 """Embeddings of files: each as of its clip alone, whatever happens on the way."""
 
 import csv
-import io
 import json
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from aemjax.serve import embed_files as module
 from aemjax.serve import embedding_parts, embedding_table, long_clips, read_ahead
 from aemjax.serve.classifier import Classifier
 from aemjax.serve.embed_files import embed_files
-from aemjax.serve.progress import Progress
 from tests.aemjax.audio.files import noise, save
 
 # Samples at 16 kHz, by name in the order in which a folder is read.
@@ -114,7 +112,7 @@ def test_bad_files_do_not_stop_the_others(released, folder, tmp_path, capsys):
     for file, reason in rows:
         assert reason.startswith("cannot be read (")
         assert f"error: {file}: {reason}" in shown.splitlines()
-    assert "6 of 6 files, 2 failed" in shown
+    assert "6/6" in shown and "failed=2" in shown
     assert len(np.load(out)["paths"]) == 4
     assert names(tmp_path) == ["in", "out.npz", "out.npz.errors.csv"]
 
@@ -303,24 +301,6 @@ def test_files_wait_within_bounds(tmp_path, monkeypatch):
             found.append(sound.path)
             assert len(n_read) <= len(found) + most
         assert found == files
-
-
-def test_progress_is_a_line():
-    file = io.StringIO()
-    with Progress("files", file=file) as progress:
-        for done in range(100, 1_201, 100):
-            progress(done, 1_200, failed=done // 600)
-    first, last = file.getvalue().splitlines()
-    assert first == "100 of 1,200 files"
-    assert last.startswith("1,200 of 1,200 files, 2 failed, ")
-    assert last.endswith(" a second, 0:00 left")
-    file = io.StringIO()
-    file.isatty = lambda: True
-    with Progress("files", file=file) as progress:
-        progress(0, 2)
-        progress(2, 2)
-    assert file.getvalue().startswith("\r0 of 2 files\033[K\r2 of 2 files, ")
-    assert file.getvalue().endswith("\033[K\n")
 
 
 @pytest.mark.parametrize(
