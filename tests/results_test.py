@@ -112,3 +112,60 @@ def test_sparsities_of_aemresnet():
         assert (
             f"| {float(share):.0%} | {' | '.join(cells)} |".replace("%", " %") in text
         )
+
+
+def test_folds_of_unfinished_runs():
+    text = (RESULTS / "esc10_full_width.md").read_text()
+    content = json.loads((RESULTS / "esc10_full_width.json").read_text())
+    for run in content["unfinished"]:
+        folds = ", ".join(map(str, run["fold"]))
+        cells = ", ".join(f"{100 * x:.2f}" for x in run["last accuracy"])
+        assert f"| {folds} | {cells} |" in text
+
+
+def test_speed_on_a_gpu():
+    results = ROOT / "benchmarks/results/training_h200.json"
+    content = json.loads(results.read_text())
+    text = (ROOT / "docs/speed.md").read_text()
+    rate = content["matrix products, TFLOP/s"]["bfloat16"]
+    peers = {
+        row["model"]: row["clips/s"]
+        for row in content["rows"]
+        if row["by"] == "PyTorch compiled"
+    }
+    for row in content["rows"]:
+        if "TFLOP/s" not in row:
+            continue
+        cells = f"| {row['by']} | {row['clips/s']:,.0f} | {row['TFLOP/s']} "
+        cells += f"| {row['TFLOP/s'] / rate:.0%} |".replace("%", " %")
+        if peer := peers.get(row["model"]):
+            ratio = f"{row['clips/s'] / peer:.2f}"
+            cells += f" {ratio} |" if row["call"] == 1 else f" ({ratio}) |"
+        assert cells in text
+
+
+def test_speed_on_a_cpu():
+    text = (ROOT / "docs/speed.md").read_text()
+    cells = {}
+    for row in _rows("latency"):
+        if row["engine"] not in ("PyTorch traced", "PyTorch compiled"):
+            key = (row["network"], row["seconds"])
+            cells.setdefault(key, []).append(f"{row['PyTorch / engine']:.2f}")
+    assert len(cells) == 6
+    for (_, seconds), ratios in cells.items():
+        assert f"| {seconds} s | {' | '.join(ratios)} |" in text
+    for row in _rows("training")[1:]:
+        ratios = [peer["ours / theirs"] for peer in row["pytorch"].values()]
+        line = f"| {row['batch']} x {row['seconds']:.0f} s | "
+        line += " | ".join(f"{x:.2f}" for x in ratios)
+        assert f"{line} | {100 * row['share of the matrix rate']:.0f} % |" in text
+    for row in _rows("streaming"):
+        assert (
+            f"| {row['load']:.3f} | {row['streaming / whole']:.2f} "
+            f"| {row['latency_s']:.2f} s |"
+        ) in text
+
+
+def _rows(name):
+    path = ROOT / f"benchmarks/results/{name}_cpu.json"
+    return json.loads(path.read_text())["rows"]
