@@ -71,7 +71,7 @@ def run(*, repeats: int) -> list[dict]:
         )
     rows = []
     for name in NETWORKS:
-        for row in _measure_elsewhere(name, repeats):
+        for row in rows_of_one_thread("benchmarks.latency", name, repeats):
             rows.append({"network": name} | row)
             print(
                 f"{name:<18} {row['seconds']:>2} s: PyTorch / {row['engine']:<20} = "
@@ -83,11 +83,14 @@ def run(*, repeats: int) -> list[dict]:
     return rows
 
 
-def _measure_elsewhere(name: str, repeats: int) -> list[dict]:
-    """In a process that has one core and, when its libraries start, one thread."""
-    with tempfile.TemporaryDirectory() as cache, one_core():
+def rows_of_one_thread(module: str, name: str, repeats: int) -> list[dict]:
+    """What `python -m module name repeats` prints as JSON.
+
+    In a process that has one core and, when its libraries start, one thread.
+    """
+    with tempfile.TemporaryDirectory() as cache, _one_core():
         output = subprocess.run(
-            [sys.executable, "-m", "benchmarks.latency", name, str(repeats)],
+            [sys.executable, "-m", module, name, str(repeats)],
             env=os.environ | ONE_THREAD | {"TORCHINDUCTOR_CACHE_DIR": cache},
             check=True,
             stdout=subprocess.PIPE,
@@ -97,7 +100,7 @@ def _measure_elsewhere(name: str, repeats: int) -> list[dict]:
 
 
 @contextlib.contextmanager
-def one_core() -> Iterator[None]:
+def _one_core() -> Iterator[None]:
     """For this thread and the processes that it starts."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})

@@ -7,9 +7,7 @@ and the computing of that block. Weights are random; one process for each networ
 """
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -22,7 +20,7 @@ from aemjax.serve.classifier import Classifier
 from aemjax.serve.streaming import FeatureStream, ScoreStream
 from aemjax.train.card import Card
 from benchmarks.latency import NETWORKS as OF_LATENCY
-from benchmarks.latency import ONE_THREAD, one_core
+from benchmarks.latency import rows_of_one_thread
 from benchmarks.parity import random_variables
 
 NETWORKS = {
@@ -39,15 +37,7 @@ def run(*, repeats: int) -> list[dict]:
     """Prints and returns a row for each network and size of a block."""
     rows = []
     for name in NETWORKS:
-        with one_core():
-            output = subprocess.run(
-                [sys.executable, "-m", "benchmarks.streaming", name, str(repeats)],
-                env=os.environ | ONE_THREAD,
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
-            ).stdout
-        for row in json.loads(output):
+        for row in rows_of_one_thread("benchmarks.streaming", name, repeats):
             rows.append({"network": name} | row)
             print(describe(rows[-1]), flush=True)
     return rows

@@ -13,7 +13,7 @@ import aemjax
 from aemjax import cli
 from aemjax.audio.read import read_audio
 from aemjax.serve import embed_files as module
-from aemjax.serve import embedding_parts, embedding_table, long_clips, read_ahead
+from aemjax.serve import embedding_table, long_clips
 from aemjax.serve.classifier import Classifier
 from aemjax.serve.embed_files import embed_files
 from tests.aemjax.audio.files import noise, save
@@ -255,54 +255,6 @@ def test_parts_of_something_else_are_not_taken(
     assert names(parts) == ["00001.npz"]
 
 
-def test_a_long_file_is_the_mean_of_its_pieces(classifier, monkeypatch):
-    clips = [noise(n, level=0.3, seed=n) * np.linspace(0, 1, n) for n in (24_001, 900)]
-    clips = [clip.astype(np.float32) for clip in clips]
-    whole = long_clips.run_whole(classifier, clips)
-    np.testing.assert_allclose(
-        whole["embedding"], [classifier.embed(clip) for clip in clips], atol=1e-4
-    )
-    given = []
-    outputs = classifier.outputs
-
-    def spy(pieces, **options):
-        given.extend(len(piece) for piece in pieces)
-        return outputs(pieces, **options)
-
-    monkeypatch.setattr(long_clips, "PIECE_S", 1)
-    monkeypatch.setattr(classifier, "outputs", spy)
-    found = long_clips.run_whole(classifier, clips)
-    assert given == [10_240, 13_761, 900]
-    for key, values in whole.items():
-        assert found[key].dtype == np.float32
-        np.testing.assert_allclose(found[key][1], values[1], atol=1e-4)
-        away = np.abs(found[key][0] - values[0]).max()
-        assert 0 < away < 0.05 * np.abs(values[0]).max(), key
-
-
-def test_files_wait_within_bounds(tmp_path, monkeypatch):
-    n_read = []
-
-    def read_audio(path, *, sample_rate):
-        n_read.append(path)
-        return np.zeros(sample_rate, np.float32)
-
-    monkeypatch.setattr(read_ahead, "read_audio", read_audio)
-    files = [str(tmp_path / f"{i}") for i in range(40)]
-    for file in files:
-        with open(file, "wb") as empty:
-            empty.truncate(1_000)
-    for limit, most in ((10**9, 8), (3_500, 3), (10, 1)):
-        monkeypatch.setattr(read_ahead, "AHEAD_BYTES", limit)
-        n_read.clear()
-        found = []
-        sounds = read_ahead.read_ahead(files, sample_rate=160, threads=2, ahead=8)
-        for sound in sounds:
-            found.append(sound.path)
-            assert len(n_read) <= len(found) + most
-        assert found == files
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -362,14 +314,3 @@ def test_it_runs_without_what_training_needs():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
-
-
-def test_parts_are_counted_on(tmp_path):
-    parts = embedding_parts.Parts(tmp_path / "o", {"a": 1})
-    parts.add(["x"], [(1, 2)], {"embedding": np.zeros((1, 3), np.float32)})
-    parts = embedding_parts.Parts(tmp_path / "o", {"a": 1})
-    parts.add(["y", "x"], [(3, 4), (5, 6)], {"embedding": np.ones((2, 3), np.float32)})
-    assert names(parts.folder) == ["00001.npz", "00002.npz", "about.json"]
-    assert parts.done() == {"x": (5, 6), "y": (3, 4)}
-    found = parts.gather(["x", "y"])
-    np.testing.assert_array_equal(found["embedding"], np.ones((2, 3)))
