@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import math
 import os
 import re
+import stat
 
 import numpy as np
 import soundfile as sf
@@ -21,6 +23,8 @@ _CUT = r"(?m)^ *(?:data|Data Size|SSND|riff|Riff size) *: (\d+) \(should be (\d+
 _UNKNOWN_BYTES = 2**31 - 2**16
 # FLAC written to a pipe announces 2**63 - 1; four billion samples are 27 h at 44.1 kHz.
 _MAX_SAMPLES = 2**32
+# A header of 1 Hz would have each sample become a second: gigabytes of a small file.
+_MIN_RATE = 1_000
 _OGG_MAX_PAGE_BYTES = 65_307
 # The length of an MP3 file without a Xing tag is an estimate: two frames at most.
 _MP3_SLACK_SAMPLES = 2 * 1152
@@ -30,12 +34,18 @@ class AudioError(ValueError):
     """A file that cannot be used; the message names it, and what to do about it."""
 
 
+class AudioTooLong(AudioError):
+    """A file of more than its reader allowed, none of which was decoded."""
+
+
 def read_audio(
     path: str | os.PathLike | bytes | io.IOBase,
     *,
     sample_rate: int = SAMPLE_RATE,
     start_s: float | int | None = None,
     end_s: float | int | None = None,
+    max_s: float | int = math.inf,
+    max_values: float | int = math.inf,
 ) -> Float32[np.ndarray, "t"]:
     """Reads one file, or the part [start_s, end_s) of it, as mono audio.
 
@@ -45,20 +55,29 @@ def read_audio(
     resampled if the file's rate differs, and clipped (float files, lossy codecs and the
     resampling filter go past full scale). A part is cut out before the resampling.
 
+    `max_s` seconds, and `max_values` samples of all channels together, are what may be
+    decoded; more is refused by the header alone, so that a small file that would expand
+    to hours costs nothing.
+
     Raises:
+      AudioTooLong: the file, or the part of it, is longer than `max_s`, or decoding it
+        would give more than `max_values`.
       AudioError: the file is missing, empty, cut short, not audio, without samples or
-        shorter than 10 ms; a sample is NaN, infinite or past `MAX_PEAK`; or the part
-        is not inside the file.
+        shorter than 10 ms; its rate is less than 1 kHz; a sample is NaN, infinite or
+        past `MAX_PEAK`; or the part is not inside the file.
     """
     if isinstance(path, bytes):
         path = io.BytesIO(path)
     is_name = isinstance(path, str | os.PathLike)
     name = path if is_name else getattr(path, "name", "<bytes>")
     try:
-        with open(path, "rb") if is_name else contextlib.nullcontext(path) as file:
-            samples, rate, first = _decode(file, name, start_s, end_s)
+        with _open(path) if is_name else contextlib.nullcontext(path) as file:
+            samples, rate, first = _decode(
+                file, name, start_s, end_s, max_s, max_values
+            )
     # soundfile raises TypeError for *.raw: it takes every such file for headerless.
-    except (OSError, sf.LibsndfileError, TypeError) as error:
+    # A header may announce more than any memory holds.
+    except (OSError, sf.LibsndfileError, TypeError, MemoryError) as error:
         reason = getattr(error, "error_string", error)
         raise AudioError(
             f"{name}: cannot be read ({reason}), expected audio that libsndfile reads; "
@@ -104,7 +123,31 @@ def source_rate(path: str | os.PathLike | bytes | io.IOBase) -> int:
     return sf.info(path).samplerate
 
 
-def _decode(file, name, start_s, end_s):
+def _open(path):
+    if not os.path.isdir(path) and not stat.S_ISREG(os.stat(path).st_mode):
+        # Opening a pipe waits for whoever writes to it, and a device may have no end.
+        raise OSError("it is a pipe, a device or a socket, not a file")
+    return open(path, "rb")
+
+
+class _Seekable:
+    """A file that stays where it is when told to go to before its beginning.
+
+    A damaged header has libsndfile do so, and an exception would be printed, not raised.
+    """
+
+    def __init__(self, file):
+        self._file = file
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        with contextlib.suppress(OSError, ValueError):
+            self._file.seek(offset, whence)
+
+
+def _decode(file, name, start_s, end_s, max_s, max_values):
     """Returns (samples [t, c], their rate, the position of the first in the file)."""
     file.seek(0)
     if not (magic := file.read(4)):
@@ -112,11 +155,16 @@ def _decode(file, name, start_s, end_s):
     if magic == b"OggS" and not _ends_with_last_page(file):
         raise _truncated(name, "its last Ogg page is missing or not whole")
     file.seek(0)
-    with sf.SoundFile(file) as sound:
+    with sf.SoundFile(_Seekable(file)) as sound:
         rate, total = sound.samplerate, sound.frames
         cut = re.search(_CUT, sound.extra_info)
         if cut and int(cut[2]) < int(cut[1]) < _UNKNOWN_BYTES:
             raise _truncated(name, f"holds {cut[2]} of {cut[1]} announced bytes")
+        if rate < _MIN_RATE:
+            raise AudioError(
+                f"{name}: its header says {rate} Hz, expected {_MIN_RATE} Hz or more; "
+                "correct the header or leave the file out"
+            )
         if not 0 < total < _MAX_SAMPLES:
             raise AudioError(
                 f"{name}: its header announces {total} samples, expected 1 to "
@@ -132,6 +180,16 @@ def _decode(file, name, start_s, end_s):
         start, stop = round(start_s * rate), min(round(end_s * rate), total)
         # After a seek, an MP3 decoder lacks the bits that earlier frames hold for later.
         origin = start if sound.seekable() and sound.format != "MP3" else 0
+        if (duration_s := (stop - start) / rate) > max_s:
+            raise AudioTooLong(
+                f"{name}: {duration_s:.2f} s long, expected {max_s:g} s at most; cut it"
+            )
+        if (values := (stop - origin) * sound.channels) > max_values:
+            raise AudioTooLong(
+                f"{name}: {values} values ({stop - origin} samples of {sound.channels} "
+                f"channels at {rate} Hz), expected {max_values} at most; average its "
+                "channels, resample it or cut it"
+            )
         if origin:
             sound.seek(origin)
         samples = sound.read(stop - origin, dtype="float32", always_2d=True)

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from aemjax.cli.verbs import TRAIN, add_split, add_verb
+from aemjax.cli.verbs import TRAIN, add_split, add_verb, one_line
 
 # Reasons that are printed; all are in a file.
 SHOWN_ERRORS = 20
@@ -79,7 +79,7 @@ def _embed(options) -> None:
         )
     failed = about.pop("failed")
     for file, reason in list(failed.items())[:SHOWN_ERRORS]:
-        print(f"error: {file}: {reason}", file=sys.stderr)
+        print(f"error: {one_line(f'{file}: {reason}')}", file=sys.stderr)
     if (more := len(failed) - SHOWN_ERRORS) > 0:
         print(f"and {more} more, in {about['errors']}", file=sys.stderr)
     print(json.dumps(about | {"failed": len(failed)}))

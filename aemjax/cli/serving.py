@@ -1,10 +1,18 @@
 """Verbs about networks in use: released, and run on files."""
 
+import io
 import json
 import sys
 from collections.abc import Iterable
 
-from aemjax.cli.verbs import BASE, add_checkpoint, add_model, add_verb
+from aemjax.cli.verbs import (
+    BASE,
+    add_checkpoint,
+    add_model,
+    add_verb,
+    one_line,
+    until_the_pipe_closes,
+)
 
 
 def add_release(verbs) -> None:
@@ -63,19 +71,20 @@ def _classify(options) -> None:
     def pieces():
         for pieces in found:
             if isinstance(pieces, AudioError):
-                print(f"error: {pieces}", file=sys.stderr)
+                print(f"error: {one_line(str(pieces))}", file=sys.stderr)
                 failed.append(pieces)
             else:
                 yield from pieces
 
-    PRINTERS[options.format](pieces())
+    with until_the_pipe_closes():
+        PRINTERS[options.format](pieces())
     if failed:
         sys.exit(1)
 
 
 def _print_table(pieces: Iterable) -> None:
     for piece in pieces:
-        print(f"{piece.file}, {piece.start_s:.2f} to {piece.end_s:.2f} s")
+        print(f"{one_line(piece.file)}, {piece.start_s:.2f} to {piece.end_s:.2f} s")
         for label, probability in piece.top:
             print(f"    {probability:.4f}  {label}")
 
@@ -98,12 +107,16 @@ def _print_json(pieces: Iterable) -> None:
 def _print_csv(pieces: Iterable) -> None:
     import csv
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that are no text keep bytes
+        sys.stdout.reconfigure(errors="surrogateescape")
+    # Python quotes no carriage return by itself.
+    quoting = csv.QUOTE_NONNUMERIC
+    writer = csv.writer(sys.stdout, lineterminator="\n", quoting=quoting)
     writer.writerow(["file", "start_s", "end_s", "rank", "label", "probability"])
     for piece in pieces:
         for rank, (label, probability) in enumerate(piece.top, start=1):
             where = (piece.file, piece.start_s, piece.end_s)
-            writer.writerow([*where, rank, label, f"{probability:.6g}"])
+            writer.writerow([*where, rank, label, float(f"{probability:.6g}")])
 
 
 PRINTERS = {"table": _print_table, "json": _print_json, "csv": _print_csv}

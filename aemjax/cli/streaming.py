@@ -1,11 +1,11 @@
 """The verb about networks that listen."""
 
+import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator
 
-from aemjax.cli.verbs import BASE, add_model, add_verb
+from aemjax.cli.verbs import BASE, add_model, add_verb, until_the_pipe_closes
 
 READ_BYTES = 1 << 16
 PIPE = (
@@ -48,13 +48,10 @@ def add_stream(verbs) -> None:
 
 
 def _stream(options) -> None:
-    try:
+    # Ctrl-C is how a microphone is stopped.
+    with contextlib.suppress(KeyboardInterrupt), until_the_pipe_closes():
         for line in _lines(options):
             print(line, flush=True)
-    except KeyboardInterrupt:  # how a microphone is stopped
-        pass
-    except BrokenPipeError:  # by `| head`; Python would flush once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lines(options) -> Iterator[str]:
@@ -63,6 +60,8 @@ def _lines(options) -> Iterator[str]:
     from aemjax.serve.streaming import ScoreStream
 
     check_top_k(options.top_k)
+    if sys.stdin is None:  # `<&-`
+        raise ValueError(f"standard input is closed; {PIPE}")
     classifier = aemjax.load(options.model)
     block_s = min(0.5, options.hop_s) if options.block_s is None else options.block_s
     stream = ScoreStream(

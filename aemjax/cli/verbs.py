@@ -1,7 +1,10 @@
 """What the verbs of the command have in common."""
 
 import argparse
-from collections.abc import Callable
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
 
 TRAIN = "`pip install 'aemjax[train]'`"
 BASE = "`pip install aemjax`"
@@ -19,6 +22,27 @@ def add_verb(
     parser = verbs.add_parser(name, help=text, description=text)
     parser.set_defaults(run=run, needs=needs)
     return parser
+
+
+def one_line(text: str) -> str:
+    """Text with escapes for what would break the line, or do as a terminal's command.
+
+    Names of files may hold line breaks, and bytes that are no text.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+@contextlib.contextmanager
+def until_the_pipe_closes() -> Iterator[None]:
+    """Ends the block in silence when nobody reads standard output any more: `| head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # Python would flush once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

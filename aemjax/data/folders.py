@@ -6,6 +6,7 @@ A remote file system needs its own fsspec package: gcsfs, s3fs, adlfs, ...
 import io
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from upath import UPath
@@ -43,19 +44,30 @@ def is_remote(path: AnyPath) -> bool:
 def files_below(folder: AnyPath) -> list[str]:
     """Every file below a folder, sorted; strings, as a set may have millions.
 
+    A folder that links lead to once more is listed once.
+
     Raises:
       OSError: if a folder cannot be listed; none of a folder that does not exist.
     """
     if is_remote(folder):
         found = map(folder.fs.unstrip_protocol, folder.fs.find(folder.path))
     else:
-        found = [
-            os.path.join(where, name)
-            for where, _, names in os.walk(folder, onerror=_raise, followlinks=True)
-            for name in names
-        ]
+        found = list(_walk(folder))
     # macOS leaves notes on "x.wav" in archives and on foreign disks, as "._x.wav".
     return sorted(file for file in found if not os.path.basename(file).startswith("._"))
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """Follows links, of which those to a folder above would have no end."""
+    seen = set()
+    for where, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        about = os.stat(where)
+        if (about.st_dev, about.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        folders.sort()  # the first name of a folder is the one that counts
+        yield from (os.path.join(where, name) for name in names)
 
 
 def _raise(error: OSError) -> None:

@@ -31,9 +31,9 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
       ValueError: if the folder is there already, or is being written.
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.incomplete")
     if path.exists():
         raise ValueError(f"{path} exists; remove it, or choose another --out")
+    partial = path.with_name(f"{path.name}.incomplete")
     if partial.exists():
         raise ValueError(
             f"{partial} exists: it is being written now, or what did so was killed; "

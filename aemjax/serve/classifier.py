@@ -5,9 +5,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 from jaxtyping import Array, Float, Float32, Int
 
 from aemjax.audio.lengths import bucket_samples
@@ -225,11 +227,33 @@ def _outputs(
     audio: Float[Array, "b t"],
     lengths: Int[Array, "b"],
 ) -> dict[str, Array]:
-    logits, aux = model.apply(variables, audio, lengths, train=False)
+    logits, aux = apply(model, variables, audio, lengths, train=False)
     logits = logits.astype(jnp.float32)
-    scores = jax.nn.sigmoid(logits) if multi_label else jax.nn.softmax(logits)
+    scores = probabilities(logits, multi_label=multi_label)
     embedding = aux["embedding"].astype(jnp.float32)
     return {"embedding": embedding, "logits": logits, "scores": scores}
+
+
+def apply(module: nn.Module, variables: PyTree, *arguments, **options):
+    """`module.apply`, for weights that were read from a file.
+
+    Raises:
+      ValueError: if they are not those of the module.
+    """
+    try:
+        return module.apply(variables, *arguments, **options)
+    except FlaxError as error:
+        raise ValueError(
+            f"the weights are not those of the card's model: {error}; copy or make the "
+            "network's folder again"
+        ) from error
+
+
+def probabilities(
+    logits: Float[Array | np.ndarray, "*n k"], *, multi_label: bool
+) -> Float[Array, "*n k"]:
+    """Of each class, in [0, 1]; unless `multi_label`, they sum to 1."""
+    return jax.nn.sigmoid(logits) if multi_label else jax.nn.softmax(logits)
 
 
 def load(path: str | os.PathLike, *, batch_size: int = 32) -> Classifier:

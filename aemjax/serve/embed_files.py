@@ -1,11 +1,11 @@
-"""Embeddings of audio files, any number of any length, by a run that may be killed.
+"""Embeddings of audio files, any number of any length, by a run that may be killed::
 
     OUT.npz             "paths" "n", "embeddings" float32 "n 512"; and of logits, "logits"
                         float32 "n k", "labels" "k"
     OUT.parquet         instead: a row a file, "path", "embedding", "logits"; the labels are
                         JSON in the schema's metadata
     NAME.errors.csv     "file", "reason" of those that could not be used, if there are any
-    NAME.parts/         what is done, until all is
+    NAME.parts/         what is done, until all is; and NAME.lock, while a run is at it
 
 NAME is the result's, with its ending. The result is there when it is whole.
 """
@@ -23,9 +23,9 @@ from flax.traverse_util import flatten_dict
 from aemjax.data.clips import AUDIO_SUFFIXES
 from aemjax.data.folders import files_below
 from aemjax.serve.classifier import LONG_S, Classifier
-from aemjax.serve.embedding_parts import Parts
+from aemjax.serve.embedding_parts import Parts, locked
 from aemjax.serve.embedding_table import WRITERS, check_out, errors_of, write_errors
-from aemjax.serve.long_clips import run_whole
+from aemjax.serve.long_clips import NOT_FINITE, run_whole
 from aemjax.serve.read_ahead import Sound, read_ahead, stamp_of
 
 # In a pile, so that clips of one length are there to fill a batch with.
@@ -60,35 +60,39 @@ def embed_files(
 
     Raises:
       ValueError: if `out` exists, is of an unknown kind or needs what is not installed;
-        there are no files; or an unfinished run for `out` had another network.
+        there are no files; another process is writing `out`; or an unfinished run for
+        it had another network.
     """
     check_out(out := Path(out))
     files = find_files(inputs)
-    parts = Parts(out, {"network": _digest(classifier), "logits": logits})
-    done = parts.done()
-    left = [file for file in files if done.get(file) != stamp_of(file)]
-    resumed = len(files) - len(left)
-    keys = ("embedding", "logits") if logits else ("embedding",)
-    pile_size = PILE_BATCHES * classifier.batch_size
-    sounds = read_ahead(
-        left, sample_rate=classifier.sample_rate, threads=threads, ahead=pile_size
-    )
-    failed: dict[str, str] = {}
-    tried = resumed
-    progress(tried, len(files), 0)
-    for pile in _piles(sounds, pile_size, LONG_S * classifier.sample_rate):
-        failed |= {sound.path: sound.reason for sound in pile if sound.audio is None}
-        usable = [sound for sound in pile if sound.audio is not None]
-        if usable:
-            found = run_whole(classifier, [sound.audio for sound in usable])
-            values = {key: found[key] for key in keys}
-            sound = np.isfinite(np.concatenate(list(values.values()), axis=1)).all(1)
-            parts.add(*_rows(usable, values, sound))
-            bad = "the network's outputs are not finite"
-            failed |= {usable[i].path: bad for i in np.flatnonzero(~sound)}
-        tried += len(pile)
-        progress(tried, len(files), len(failed))
-    return _finish(parts, files, failed, out, classifier.labels) | {"resumed": resumed}
+    with locked(out):
+        check_out(out)  # another run may have finished meanwhile
+        parts = Parts(out, {"network": _digest(classifier), "logits": logits})
+        done = parts.done()
+        left = [file for file in files if done.get(file) != stamp_of(file)]
+        resumed = len(files) - len(left)
+        keys = ("embedding", "logits") if logits else ("embedding",)
+        pile_size = PILE_BATCHES * classifier.batch_size
+        sounds = read_ahead(
+            left, sample_rate=classifier.sample_rate, threads=threads, ahead=pile_size
+        )
+        failed: dict[str, str] = {}
+        tried = resumed
+        progress(tried, len(files), 0)
+        for pile in _piles(sounds, pile_size, LONG_S * classifier.sample_rate):
+            failed |= {one.path: one.reason for one in pile if one.audio is None}
+            usable = [one for one in pile if one.audio is not None]
+            if usable:
+                found = run_whole(classifier, [one.audio for one in usable])
+                values = {key: found[key] for key in keys}
+                columns = np.concatenate(list(values.values()), axis=1)
+                sound = np.isfinite(columns).all(axis=1)
+                parts.add(*_rows(usable, values, sound))
+                failed |= {usable[i].path: NOT_FINITE for i in np.flatnonzero(~sound)}
+            tried += len(pile)
+            progress(tried, len(files), len(failed))
+        about = _finish(parts, files, failed, out, classifier.labels)
+    return about | {"resumed": resumed}
 
 
 def find_files(inputs: Iterable[str | os.PathLike]) -> list[str]:

@@ -2,6 +2,7 @@
 
     OUT.parts/about.json  which network's, and with logits or without
     OUT.parts/00001.npz   "paths", "stamps", "embedding", "logits": never changed
+    OUT.lock              held by the run that writes them
 
 A part has its name when it is whole, so a run may be killed at any time.
 """
@@ -19,9 +20,27 @@ import numpy as np
 
 from aemjax.data.folders import write_text
 from aemjax.serve.read_ahead import Stamp
+from aemjax.train.workdir import lock_file
 
 ABOUT = "about.json"
 Arrays = dict[str, np.ndarray]
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keeps a second run of the same result out; the lock of one that died is free.
+
+    Raises:
+      ValueError: if another run writes it now.
+    """
+    path = out.with_name(out.name + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    message = f"another process is writing {out}; wait for it, or choose another --out"
+    with lock_file(path, message):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 class Parts:
@@ -54,7 +73,7 @@ class Parts:
                     "it away, or choose another --out"
                 )
             write_text(path, json.dumps(about) + "\n")
-        elif (theirs := json.loads(path.read_text())) != about:
+        elif (theirs := _read_about(path)) != about:
             raise ValueError(
                 f"{self.folder} is of an unfinished run with {theirs}, this one is with "
                 f"{about}; remove it, or choose another --out"
@@ -116,3 +135,13 @@ class Parts:
                 raise ValueError(
                     f"{path} is damaged ({error}); remove it: its files are embedded anew"
                 ) from error
+
+
+def _read_about(path: Path):
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); remove {path.parent}: its files are embedded "
+            "anew"
+        ) from error

@@ -70,6 +70,7 @@ def errors_of(out: Path) -> Path:
 def write_errors(path: Path, failed: Iterable[tuple[str, str]]) -> None:
     """Lists (file, reason); names that are not UTF-8 keep their bytes."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        # Python quotes no carriage return by itself.
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writerow(["file", "reason"])
         writer.writerows(failed)

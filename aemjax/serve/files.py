@@ -4,11 +4,20 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from jaxtyping import Float32
 
 from aemjax.audio.lengths import clip_windows
 from aemjax.audio.read import AudioError, read_audio
 from aemjax.models.frames import FRAME_SAMPLES
-from aemjax.serve.classifier import LONG_S, Classifier, Scored, check_top_k
+from aemjax.serve.classifier import (
+    LONG_S,
+    Classifier,
+    Scored,
+    check_top_k,
+    probabilities,
+)
+from aemjax.serve.long_clips import NOT_FINITE, run_whole
+from aemjax.serve.waveforms import Waveform
 
 # A file, its audio or why there is none, and the (start, samples) of its windows.
 _Read = tuple[str, np.ndarray | AudioError, list[tuple[int, int]]]
@@ -39,7 +48,8 @@ def classify_files(
 ) -> Iterator[list[Piece] | AudioError]:
     """For each file, in order, its pieces; or why it cannot be used.
 
-    Several are read before they are scored together.
+    Several are read before they are scored together. A piece of more than 5 min is run in
+    parts (`long_clips`).
 
     Args:
       top_k: classes of each piece.
@@ -74,13 +84,28 @@ def _classify(
     classifier: Classifier, files: list[_Read], top_k: int
 ) -> Iterator[list[Piece] | AudioError]:
     clips = [audio[start : start + n] for _, audio, own in files for start, n in own]
-    tops = iter(classifier.classify(clips, top_k) if clips else ())
+    scores = iter(_scores(classifier, clips) if clips else ())
     rate = classifier.sample_rate
     for file, audio, own in files:
         if isinstance(audio, AudioError):
             yield audio
-        else:
-            yield [Piece(file, s / rate, (s + n) / rate, next(tops)) for s, n in own]
+            continue
+        found = [next(scores) for _ in own]
+        if not np.isfinite(found).all():
+            yield AudioError(f"{file}: {NOT_FINITE}")
+            continue
+        tops = [classifier.top(row, top_k) for row in found]
+        yield [
+            Piece(file, start / rate, (start + n) / rate, top)
+            for (start, n), top in zip(own, tops, strict=True)
+        ]
+
+
+def _scores(
+    classifier: Classifier, clips: list[Waveform]
+) -> Float32[np.ndarray, "n k"]:
+    logits = run_whole(classifier, clips)["logits"]
+    return np.asarray(probabilities(logits, multi_label=classifier.multi_label))
 
 
 def _window_samples(

@@ -1,4 +1,4 @@
-"""A trained network under the API of HEAR 2021, hearbenchmark.com, in PyTorch's tensors.
+"""A trained network under the API of HEAR 2021, hearbenchmark.com, in PyTorch's tensors::
 
     hear-validator aemjax.serve.hear --model released
 

@@ -11,6 +11,7 @@ from aemjax.serve.classifier import Classifier
 from aemjax.serve.waveforms import Waveform
 
 PIECE_S = 300
+NOT_FINITE = "the network's outputs are not finite"  # a reason, for callers
 # The backbones halve the frames five times at most: cuts lie between places of the map.
 PLACE_SAMPLES = 2**5 * FRAME_SAMPLES
 

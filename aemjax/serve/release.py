@@ -26,6 +26,14 @@ PyTree = Any
 WEIGHTS, CARD, README = "model.safetensors", "card.json", "README.md"
 # Of the file's metadata: arguments of `create`, so that another network's card is noticed.
 MODEL = "model"
+# Of what a network is run with.
+TYPES = {
+    "model": dict,
+    "sample_rate": int,
+    "labels": list,
+    "multi_label": bool,
+    "step": int,
+}
 
 
 def is_release(folder: str | os.PathLike) -> bool:
@@ -88,16 +96,30 @@ def read_network(folder: str | os.PathLike) -> tuple[PyTree, Card, int]:
 def _read_card(path: Path) -> tuple[Card, int]:
     try:
         about = json.loads(path.read_text())
+        _check_types(about)
         names = [field.name for field in dataclasses.fields(Card)]
         card, step = Card(**{name: about[name] for name in names}), about["step"]
         classes = card.model["num_classes"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is no card of ours: {error!r}") from error
+    # Deeply nested text is the last of these.
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is no card of ours: {error!r}; copy it again"
+        ) from error
     if len(card.labels) != classes:
         raise ValueError(
             f"{path} has {len(card.labels)} labels, its model {classes} classes"
         )
     return card, step
+
+
+def _check_types(about: dict[str, Any]) -> None:
+    for name, kind in TYPES.items():
+        if type(about[name]) is not kind:
+            raise TypeError(f"{name} is {about[name]!r}, expected {kind.__name__}")
+    if (rate := about["sample_rate"]) < 1:
+        raise ValueError(f"sample_rate is {rate}, expected 1 or more")
+    if names := [label for label in about["labels"] if not isinstance(label, str)]:
+        raise TypeError(f"labels hold {names[:3]}, expected text")
 
 
 def _text(model: dict[str, Any]) -> str:

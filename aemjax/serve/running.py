@@ -5,7 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Float32
 
-from aemjax.audio.read import MIN_STD
+from aemjax.audio.read import MAX_PEAK, MIN_STD
 from aemjax.models.frames import FRAME_SAMPLES
 
 
@@ -16,12 +16,14 @@ class Given:
         """Takes those of the audio.
 
         Raises:
-          ValueError: if one is not finite, or the deviation not more than 0.
+          ValueError: if one is no number that audio in [-1, 1] has, or the deviation not
+            more than 0.
         """
-        if not (math.isfinite(mean) and 0 < std < math.inf):
+        if not (abs(mean) <= MAX_PEAK and 0 < std <= MAX_PEAK):
             raise ValueError(
-                f"mean {mean} and deviation {std}: expected finite numbers, the second "
-                "one more than 0"
+                f"mean {mean} and deviation {std}: expected finite numbers of audio in "
+                f"[-1, 1], at most {MAX_PEAK:g}, the second one more than 0; divide those "
+                "of 16-bit samples by 32768"
             )
         self._mean, self._std = mean, max(std, MIN_STD)
 

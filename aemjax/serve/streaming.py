@@ -1,4 +1,4 @@
-"""A network on a stream: features as they are complete, and scores of a rolling window.
+"""A network on a stream: features as they are complete, and scores of a rolling window::
 
     stream = ScoreStream(aemjax.load("released"), window_s=5, hop_s=1)
     for chunk in microphone:  # of any number of samples
@@ -13,7 +13,6 @@ with the zeros that a clip has at its end.
 import collections
 import dataclasses
 import functools
-import math
 
 import flax.linen as nn
 import jax
@@ -26,13 +25,16 @@ from aemjax.models.aemnet import parts
 from aemjax.models.frames import FRAME_SAMPLES
 from aemjax.models.receptive import Field, field_of
 from aemjax.serve.blocks import Blocks
-from aemjax.serve.classifier import Classifier
+from aemjax.serve.classifier import Classifier, apply, probabilities
 from aemjax.serve.running import Given, Running
 from aemjax.serve.waveforms import checked
 
 # What the front end computes at once: it sees little, so that little is computed twice.
 FRONTEND_BLOCK_S = 0.1
 TRACED_FRAMES = 64  # to see fields and shapes of a network; any number would do
+# Memory is set aside for a window and a block of these lengths.
+MAX_WINDOW_S = 3_600
+MAX_BLOCK_S = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +90,11 @@ class FeatureStream:
         """
         if (mean is None) != (std is None):
             raise ValueError(f"mean {mean} and deviation {std}: give both or none")
-        if not 0 <= block_s < math.inf:
-            raise ValueError(f"blocks of {block_s} s, expected a number of 0 or more")
+        if not 0 <= block_s <= MAX_BLOCK_S:
+            raise ValueError(
+                f"blocks of {block_s} s, expected a number of 0 or more, {MAX_BLOCK_S} at "
+                "most"
+            )
         self.sample_rate = rate = classifier.sample_rate
         if mean is None:
             self._statistics = Running(memory_s, sample_rate=rate)
@@ -206,8 +211,10 @@ class ScoreStream:
           ValueError: on numbers out of range, or as `FeatureStream`.
         """
         for name, value in {"window": window_s, "hop": hop_s}.items():
-            if not 0 < value < math.inf:
-                raise ValueError(f"a {name} of {value} s, expected more than 0")
+            if not 0 < value <= MAX_WINDOW_S:
+                raise ValueError(
+                    f"a {name} of {value} s, expected more than 0, {MAX_WINDOW_S} at most"
+                )
         self.features = FeatureStream(classifier, **features)
         rate, stride = classifier.sample_rate, self.features.stride_samples
         self._hop_samples = max(1, round(hop_s * rate))
@@ -314,7 +321,7 @@ def _image(x):
 def _apply(
     weights, x: Float[Array, "1 n *c"], valid: Int[Array, "1"], *, module: nn.Module
 ) -> tuple[Float[Array, "1 m *d"], Int[Array, "1"]]:
-    return module.apply(weights, _image(x), valid, train=False)
+    return apply(module, weights, _image(x), valid, train=False)
 
 
 @functools.partial(jax.jit, static_argnames=("module", "multi_label"))
@@ -326,6 +333,5 @@ def _score(
     module: nn.Module,
     multi_label: bool,
 ) -> tuple[Float[Array, "1 d"], Float[Array, "1 k"]]:
-    logits, aux = module.apply(variables, frames, valid)
-    scores = jax.nn.sigmoid(logits) if multi_label else jax.nn.softmax(logits)
-    return aux["embedding"], scores
+    logits, aux = apply(module, variables, frames, valid)
+    return aux["embedding"], probabilities(logits, multi_label=multi_label)

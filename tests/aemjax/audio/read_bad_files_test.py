@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import soundfile as sf
 
-from aemjax.audio.read import AudioError, read_audio
+from aemjax.audio.read import AudioError, AudioTooLong, read_audio
 from tests.aemjax.audio.files import RATE, encode, noise, save
 
 
@@ -180,3 +181,38 @@ def test_too_short_raises(tmp_path):
 def test_10_ms_is_long_enough_at_every_rate(tmp_path, rate):
     path = save(tmp_path, noise(-(-rate // 100)), rate=rate)
     assert 160 <= len(read_audio(path)) <= 162
+
+
+def test_a_longer_file_than_allowed_is_refused_undecoded(tmp_path, monkeypatch):
+    # A minute of silence is a few kilobytes.
+    data = encode(np.zeros((60 * RATE, 2)), format="FLAC")
+    assert len(data) < 20_000
+    assert len(read_audio(data, max_s=60, max_values=120 * RATE)) == 60 * RATE
+    decoded = []
+    monkeypatch.setattr(sf.SoundFile, "read", lambda *a, **k: decoded.append(a))
+    with pytest.raises(
+        AudioTooLong, match="60.00 s long, expected 59.9 s at most; cut"
+    ):
+        read_audio(data, max_s=59.9)
+    message = (
+        "1920000 values .960000 samples of 2 channels at 16000 Hz., expected 1919999"
+    )
+    with pytest.raises(AudioTooLong, match=message):
+        read_audio(data, max_values=2 * 60 * RATE - 1)
+    assert not decoded
+
+
+def test_of_a_part_its_own_length_counts(tmp_path):
+    path = save(tmp_path, noise(2 * RATE))
+    assert len(read_audio(path, start_s=1, end_s=1.5, max_s=0.5)) == RATE // 2
+    with pytest.raises(AudioTooLong, match="clip.wav: 0.60 s long, expected 0.5 s"):
+        read_audio(path, start_s=1, end_s=1.6, max_s=0.5)
+    mp3 = encode(noise(2 * RATE), format="MP3")  # is decoded from its beginning
+    with pytest.raises(AudioTooLong, match="32000 values"):
+        read_audio(mp3, start_s=1.9, max_values=RATE)
+
+
+def test_a_flac_that_holds_more_than_it_announces_is_cut_there():
+    data = bytearray(encode(noise(4 * RATE), format="FLAC"))
+    data[22:26] = RATE.to_bytes(4, "big")  # STREAMINFO's total samples
+    assert len(read_audio(bytes(data), max_s=1)) == RATE

@@ -46,6 +46,15 @@ def test_files_below(tmp_path, where):
     assert folders.files_below(root / "nowhere") == []
 
 
+def test_links_in_a_circle_end(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/1.wav").write_bytes(b"")
+    for name in ("a", "b/c", "b/d"):  # 2**40 paths, if each was followed
+        (tmp_path / name).symlink_to(tmp_path)
+    (tmp_path / "c").symlink_to(tmp_path / "b")
+    assert folders.files_below(tmp_path) == [str(tmp_path / "b/1.wav")]
+
+
 def test_a_folder_that_cannot_be_listed_is_not_taken_for_empty(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     list_folder = os.scandir
