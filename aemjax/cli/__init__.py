@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from aemjax import __version__
-from aemjax.cli import data, embedding, exchange, networks, serving, streaming
+from aemjax.cli import data, embedding, exchange, networks, page, serving, streaming
 
 # Of `prepare`, beside which a Beam runner's own are passed on.
 OWN_FLAGS = ("--allow-missing", "--skip-unreadable", "--storage", "--workers", "--seed")
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         embedding.add_embed,
         serving.add_classify,
         streaming.add_stream,
+        page.add_serve,
         serving.add_release,
         exchange.add_export,
         exchange.add_import,

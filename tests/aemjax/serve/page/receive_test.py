@@ -1,0 +1,127 @@
+"""Senders that are slow, lie about lengths, or go away; each by its own socket."""
+
+import contextlib
+import json
+import socket
+import time
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from aemjax.serve.page.limits import Limits
+from tests.aemjax.audio.files import encode, noise
+from tests.aemjax.serve.page.networks import tiny_classifier
+from tests.aemjax.serve.page.servers import running
+
+TIMEOUT_S = 0.5
+CLIP = encode(noise(1_600), format="WAV")
+
+
+@pytest.fixture(scope="module")
+def url():
+    limits = Limits(max_mb=0.1, timeout_s=TIMEOUT_S)
+    with running(tiny_classifier(), limits=limits) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def connection(url):
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as sock:
+        yield sock
+
+
+def head(*lines):
+    first = ("POST /api/classify HTTP/1.1", "Host: localhost")
+    return "\r\n".join([*first, *lines, "", ""]).encode()
+
+
+def answer(sock):
+    """(status, error) once the server has closed the connection."""
+    data = b""
+    while more := sock.recv(1 << 16):
+        data += more
+    top, _, body = data.partition(b"\r\n\r\n")
+    assert b"connection: close" in top.lower()
+    return int(top.split()[1]), json.loads(body).get("error")
+
+
+def is_alive(url):
+    response = httpx.post(
+        f"{url}api/classify", content=CLIP, trust_env=False, timeout=30
+    )
+    return response.status_code == 200
+
+
+def test_a_body_that_stops_is_not_waited_for(url):
+    for sent in (CLIP[:50], b""):
+        with connection(url) as sock:
+            start = time.monotonic()
+            sock.sendall(head(f"Content-Length: {len(CLIP)}") + sent)
+            status, error = answer(sock)
+            assert TIMEOUT_S <= time.monotonic() - start < 5
+            assert status == 408
+            assert error.startswith(
+                f"{len(sent)} bytes came in 0.5 s, expected the who"
+            )
+    assert is_alive(url)
+
+
+def test_a_body_in_drips_is_not_waited_for(url):
+    with connection(url) as sock:
+        sock.sendall(head(f"Content-Length: {len(CLIP)}"))
+        for _ in range(7):
+            with contextlib.suppress(OSError):  # it may have been closed
+                sock.sendall(b"R")
+            time.sleep(0.1)
+        assert answer(sock)[0] == 408
+
+
+@pytest.mark.parametrize("begun", [b"", head()[:30]], ids=["silence", "half a head"])
+def test_a_request_that_does_not_begin_is_closed(url, begun):
+    with connection(url) as sock:
+        start = time.monotonic()
+        sock.sendall(begun)
+        assert sock.recv(100) == b""
+        assert TIMEOUT_S <= time.monotonic() - start + 0.1 < 5
+
+
+def test_too_much_is_refused_as_announced(url):
+    with connection(url) as sock:
+        sock.sendall(head("Content-Length: 99999999999"))
+        status, error = answer(sock)
+    assert status == 413 and error.startswith(
+        "the file has more than 100000 bytes (0.1"
+    )
+
+
+def test_too_much_is_refused_as_it_comes(url):
+    chunk = b"2710\r\n" + bytes(10_000) + b"\r\n"
+    with connection(url) as sock:
+        sock.sendall(head("Transfer-Encoding: chunked") + 11 * chunk)
+        status, error = answer(sock)  # the end of the body never comes
+    assert status == 413 and "more than 100000 bytes" in error
+    response = httpx.post(
+        f"{url}api/classify", content=bytes(3_000_000), trust_env=False
+    )
+    assert response.status_code == 413  # is read by one who sends all first
+
+
+def test_chunks_and_lies_about_lengths(url):
+    with connection(url) as sock:
+        body = b"".join(b"%x\r\n%s\r\n" % (len(x), x) for x in (CLIP[:99], CLIP[99:]))
+        sock.sendall(head("Transfer-Encoding: chunked") + body + b"0\r\n\r\n")
+        assert answer(sock) == (200, None)
+    with connection(url) as sock:  # what is past the length is no part of the body
+        sock.sendall(head("Content-Length: 100") + CLIP)
+        status, error = answer(sock)
+    assert status == 422 and "the file: truncated" in error
+
+
+def test_senders_that_go_away_leave_nothing(url, capfd):
+    for _ in range(20):  # more than there are places
+        with connection(url) as sock:
+            sock.sendall(head(f"Content-Length: {len(CLIP)}") + CLIP[:100])
+    assert is_alive(url)
+    assert "Traceback" not in capfd.readouterr().err
