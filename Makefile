@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 TWO_WORKERS := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all tpu-check torch-check lint format bench clean
+.PHONY: demo test test-all tpu-check torch-check docs lint format bench clean
 .DELETE_ON_ERROR:
 
 .venv: $(STAMP)
@@ -35,6 +35,12 @@ tpu-check: $(STAMP)
 torch-check: $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pytest --quiet -m torch
+
+# The site, in build/docs; it executes the tutorial. Every page anew, so that what it warns
+# of does not depend on what was built before.
+docs: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	$(BIN)/python -m sphinx -W --keep-going --fresh-env --quiet docs build/docs
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

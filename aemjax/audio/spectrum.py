@@ -56,7 +56,7 @@ def frames(
 def power_spectrum(
     frames: Float[Array, "b f n"], *, n_fft: int
 ) -> Float[Array, "b f k"]:
-    """|FFT|^2 / N of each frame under a Hamming window, at bins 0 ... N / 2.
+    """`|FFT|^2 / N` of each frame under a Hamming window, at bins 0 ... N / 2.
 
     Products with the DFT's matrices: XLA gathers a batch that is split over devices to
     run an FFT (openxla/xla issue 24). The phase counts from the middle of the frame,

@@ -1,6 +1,6 @@
 """Which rows of a prepared set train and which evaluate.
 
-A protocol divides a set once or several times; `divide` gives its divisions:
+A protocol divides a set once or several times; `divide` gives its divisions::
 
     official   the dataset's own folds, each held out in turn, or its own lists
     kfold      k stratified folds drawn by a seed

@@ -1,4 +1,4 @@
-"""PyTorch state dicts in safetensors files: the same weights under PyTorch's names.
+"""PyTorch state dicts in safetensors files: the same weights under PyTorch's names::
 
     ours                                    PyTorch's
     backbone/conv3/kernel "h w i o"         backbone.conv3.weight "o i h w"

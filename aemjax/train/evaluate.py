@@ -127,7 +127,7 @@ class Evaluator:
     def metrics(
         self, state: TrainState, data: PreparedSet, rows: np.ndarray
     ) -> dict[str, int | float]:
-        """Metrics of a state; those of its averaged parameters beside them, as "ema_..."."""
+        """Metrics of a state; those of its averaged parameters beside them, as `ema_...`."""
         result = score(data, *self.logits(state.weights, data, rows))
         if state.ema is not None:
             ema = score(data, *self.logits(state.averaged, data, rows))

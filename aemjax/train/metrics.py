@@ -42,7 +42,7 @@ def check_name(name: str, data: PreparedSet, *, averaged: bool) -> None:
     """Refuses to select by a metric that the run does not have.
 
     Args:
-      averaged: whether there are averaged weights, whose metrics begin with "ema_".
+      averaged: whether there are averaged weights, whose metrics begin with `ema_`.
 
     Raises:
       ValueError: naming those it has.
