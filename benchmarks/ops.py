@@ -14,6 +14,8 @@ from aemjax.models import ops
 
 # The first separable convolutions of AemNet-DW 0.5, 16 clips of 1 s.
 IMAGE = (16, 50, 64, 32)
+# What AemResNet's conv3 reads there.
+SMALL_FEATURES = (16, 100, 128, 1)
 # What AemResNet's conv3 makes of 32 clips of 10 s, and reads; and what LLF reads.
 LARGE_IMAGE = (32, 1000, 128, 64)
 FEATURES = (32, 1000, 128, 1)
@@ -35,6 +37,11 @@ def run(*, repeats: int) -> list[dict]:
 def _on_a_cpu() -> dict:
     image, taps, matrix = _random(IMAGE, (3, 3, 1, IMAGE[-1]), (1, 1, *2 * IMAGE[-1:]))
     pool = {"window": (2, 2), "strides": (2, 2), "padding": ((0, 0), (0, 0))}
+    features, filters = _random(SMALL_FEATURES, (3, 3, 1, 64))
+
+    def conv(form):
+        return lambda x, kernel: form(x, kernel, (1, 1), ((1, 1), (1, 1)))
+
     return {
         "depthwise 3x3": (ops.plain_depthwise, ops.shifted_depthwise, (image, taps)),
         "max-pool 2x2": (
@@ -46,6 +53,11 @@ def _on_a_cpu() -> dict:
             _plain_pointwise,
             lambda x, w: ops.pointwise_conv(x, w, (1, 1), "VALID"),
             (image, matrix),
+        ),
+        "conv3": (
+            conv(ops.plain_one_channel_conv),
+            conv(ops.patches_gradient_conv),
+            (features, filters),
         ),
     }
 

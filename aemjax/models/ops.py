@@ -1,7 +1,7 @@
 """Operations that a backend of XLA runs badly, each beside its plain form.
 
-On CPU a grouped convolution and the gradient of a max-pool take many times what their
-arithmetic needs, on CUDA a max-pool, its gradient and a convolution of one channel
+On CPU a grouped convolution, the gradient of a max-pool and that of a convolution of one
+channel take many times what their arithmetic needs, on CUDA a max-pool, its gradient and a convolution of one channel
 (`python -m benchmarks ops` prints the ratios there): they are written as shifted
 element-wise arithmetic or as matrix products. Every other platform gets XLA's own.
 (On CPU that of a max-pool also reads outside of one clip's map of a frame or two, in jax
@@ -123,24 +123,29 @@ def pointwise_conv(
     x: Image, kernel: Float[Array, "1 1 c d"], window_strides, padding, **options
 ) -> Float[Array, "b f w d"]:
     """Stands in for `lax.conv_general_dilated` in a 1x1 `nn.Conv`: a matrix product."""
-    return x @ kernel[0, 0]
+    matrix = kernel[0, 0]
+    if _plain.get():
+        return x @ matrix
+    # Of a matrix: the gradient to the kernel of one of four axes takes XLA on a CPU much
+    # longer, as it computes what comes to it once more, column by column.
+    places = x.reshape(-1, x.shape[-1]) @ matrix
+    return places.reshape(*x.shape[:-1], matrix.shape[-1])
 
 
 def one_channel_conv(x, kernel, window_strides, padding, **options) -> Array:
     """Stands in for `lax.conv_general_dilated` in an `nn.Conv` of one input channel."""
-
-    def plain(x, kernel):
-        return plain_one_channel_conv(x, kernel, window_strides, padding)
-
     symbolic = not all(isinstance(size, int) for size in x.shape[1:])  # no slices then
     steps_wide = x.ndim > 3 and set(window_strides) != {1}
+    how = (tuple(window_strides), tuple(map(tuple, padding)))
     if _plain.get() or symbolic or steps_wide:
-        return plain(x, kernel)
+        return plain_one_channel_conv(x, kernel, *how)
+    on_cpu = plain_one_channel_conv if x.ndim == 3 else patches_gradient_conv
     return lax.platform_dependent(
         x,
         kernel,
-        cuda=lambda x, kernel: patches_conv(x, kernel, window_strides, padding),
-        default=plain,
+        cpu=lambda x, kernel: on_cpu(x, kernel, *how),
+        cuda=lambda x, kernel: patches_conv(x, kernel, *how),
+        default=lambda x, kernel: plain_one_channel_conv(x, kernel, *how),
     )
 
 
@@ -153,11 +158,14 @@ def plain_one_channel_conv(x, kernel, window_strides, padding) -> Array:
     )
 
 
-def patches_conv(x, kernel, window_strides, padding) -> Array:
+def patches_conv(x, kernel, window_strides, padding, *, multiple: int = 16) -> Array:
     """The same as one matrix product of what each place sees.
 
     The stride of a 1-D convolution divides its axis into frames, of which each place
     sees a few; a 2-D one has stride 1.
+
+    Args:
+      multiple: of so many rows is the matrix: what matrix units work in.
     """
     taps = kernel.shape[0]
     stride = window_strides[0]
@@ -181,10 +189,32 @@ def patches_conv(x, kernel, window_strides, padding) -> Array:
         ]
     patches = jnp.concatenate(seen, axis=-1)
     matrix = kernel.reshape(-1, kernel.shape[-1])
-    # A multiple of 16 rows: what matrix units work in.
-    short = -len(matrix) % 16
-    patches = jnp.pad(patches, ((0, 0),) * (patches.ndim - 1) + ((0, short),))
-    return patches @ jnp.pad(matrix, ((0, short), (0, 0)))
+    short = -len(matrix) % multiple
+    places = patches.shape[:-1]
+    patches = jnp.pad(patches.reshape(-1, len(matrix)), ((0, 0), (0, short)))
+    matrix = jnp.pad(matrix, ((0, short), (0, 0)))
+    return (patches @ matrix).reshape(*places, matrix.shape[-1])
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def patches_gradient_conv(x, kernel, window_strides, padding) -> Array:
+    """XLA's own with the gradient of the matrix product."""
+    return plain_one_channel_conv(x, kernel, window_strides, padding)
+
+
+def _patches_forward(x, kernel, window_strides, padding):
+    y = plain_one_channel_conv(x, kernel, window_strides, padding)
+    return y, (x, kernel)
+
+
+def _patches_backward(window_strides, padding, residuals, grad):
+    def convolve(x, kernel):
+        return patches_conv(x, kernel, window_strides, padding, multiple=1)
+
+    return jax.vjp(convolve, *residuals)[1](grad)
+
+
+patches_gradient_conv.defvjp(_patches_forward, _patches_backward)
 
 
 def _pad_config(*spatial: tuple[int, int]) -> list[tuple[int, int, int]]:

@@ -186,13 +186,16 @@ def test_pointwise_equals_the_convolution(shape):
     ],
     ids=str,
 )
-def test_a_product_of_patches_equals_the_convolution(shape, kernel, strides, padding):
+@pytest.mark.parametrize("form", [ops.patches_conv, ops.patches_gradient_conv])
+def test_a_product_of_patches_equals_the_convolution(
+    form, shape, kernel, strides, padding
+):
     x, kernel = normal(shape), normal(kernel)
     got, expected = (
         value_and_gradients(
             lambda x, k, conv=conv: conv(x, k, strides, padding), x, kernel
         )
-        for conv in (ops.patches_conv, ops.plain_one_channel_conv)
+        for conv in (form, ops.plain_one_channel_conv)
     )
     jax.tree.map(assert_same, got, expected)
 
