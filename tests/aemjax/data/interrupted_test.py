@@ -22,11 +22,12 @@ from tests.aemjax.data.made import noise, shards
 REPOSITORY = Path(__file__).parents[3]
 
 
-def python(code, *arguments):
+def python(code, *arguments, **environment):
     """Starts Python; its standard error, which tells of progress, is a pipe."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=REPOSITORY,
+        env=os.environ | environment,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -46,17 +47,24 @@ from aemjax.data.prepare import prepare
 source, out, workers = sys.argv[1:]
 prepare("esc50", source, out, clips_per_shard=3, workers=int(workers))
 """
+# Every Python process that finds it imports it: workers, too.
+SITECUSTOMIZE = """
+import builtins, time
+open = builtins.open
+def wait(path, *arguments, **options):
+    if str(path).endswith("2-102-B-7.wav"):
+        time.sleep(3_600)
+    return open(path, *arguments, **options)
+builtins.open = wait
+"""
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path, esc50_at, esc50_set):
     source, out = esc50_at(tmp_path / "in"), tmp_path / "out"
     partial = tmp_path / "out.incomplete"
-    # Nobody writes to the pipe: the worker that comes to this clip waits for ever.
-    pipe = source / "audio" / "2-102-B-7.wav"
-    audio = pipe.read_bytes()
-    pipe.unlink()
-    os.mkfifo(pipe)
-    process = python(PREPARE, source, out, 2)
+    # The worker that comes to one of the clips waits for ever.
+    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    process = python(PREPARE, source, out, 2, PYTHONPATH=str(tmp_path))
     while not (finished := {path.stem for path in partial.glob("*-of-00010.json")}):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
@@ -70,8 +78,6 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, esc50_at, esc50_set):
     finished |= {path.stem for path in partial.glob("*-of-00010.json")}
     assert finished < set(shards(esc50_set))
 
-    pipe.unlink()
-    pipe.write_bytes(audio)
     before = {name: (partial / name).stat() for name in finished}
     prepare("esc50", source, out, clips_per_shard=3)
     assert shards(out) == shards(esc50_set)
