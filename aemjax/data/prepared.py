@@ -1,15 +1,16 @@
 """Opens what `prepare` wrote: the index as arrays, the records as a grain source."""
 
+import contextlib
 import functools
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Float32, Int, Int16, Int64
+from jaxtyping import Float32, Int, Int16, Int64, UInt8
 
 from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data import records
@@ -223,16 +224,10 @@ class PreparedSet:
         Raises:
           ValueError: if the record is damaged.
         """
-        try:
-            record = self._shards[row]
-            begin, end = find_audio(record)
-            stored = np.frombuffer(record, np.uint8)[begin:end]
+        with self._damage_of(row):
+            begin, stored = self._stored(row)
             audio = records.from_storage(stored, self._storage)
-        # What a damaged record raises depends on where the damage is.
-        except (RuntimeError, IndexError, ValueError) as error:
-            raise self._damaged(row, error) from error
-        if len(audio) != self.n_samples[row]:
-            raise self._damaged(row, f"{len(audio)} samples, not {self.n_samples[row]}")
+            self._check_length(row, len(audio))
         if self._storage == "int16":
             self._audio_begins[row] = begin
         return audio
@@ -241,25 +236,42 @@ class PreparedSet:
         """Fills `out` with the samples of a row from `start` on; it must have as many.
 
         A record is checked when it is first read; after that its samples are copied
-        from where they lie, without the rest of it.
+        from where they lie, without the rest of it. Of FLAC, the frames that they lie
+        in are decoded, and no others are checked.
 
         Raises:
           ValueError: if the record is damaged.
         """
-        begin = int(self._audio_begins[row])
-        if not begin:
+        if begin := int(self._audio_begins[row]):
+            with self._damage_of(row):
+                self._shards.read_into(row, begin + out.itemsize * start, out)
+        elif self._storage == "flac":
+            with self._damage_of(row):
+                _, stored = self._stored(row)
+                self._check_length(row, records.decode_part(stored, start, out))
+        else:
             out[:] = self.read_audio(row)[start : start + len(out)]
-            return
-        try:
-            self._shards.read_into(row, begin + out.itemsize * start, out)
-        except (OSError, ValueError) as error:
-            raise self._damaged(row, error) from error
 
-    def _damaged(self, row: int, reason: object) -> ValueError:
-        return ValueError(
-            f"{self.path}: record {row} ({self.id[row]}) cannot be read: {reason}; "
-            "prepare the set again"
-        )
+    def _stored(self, row: int) -> tuple[int, UInt8[np.ndarray, "n"]]:
+        """Where the audio begins in its record, and its bytes as they are stored."""
+        record = self._shards[row]
+        begin, end = find_audio(record)
+        return begin, np.frombuffer(record, np.uint8)[begin:end]
+
+    def _check_length(self, row: int, n_samples: int) -> None:
+        if n_samples != self.n_samples[row]:
+            raise ValueError(f"{n_samples} samples, not {self.n_samples[row]}")
+
+    @contextlib.contextmanager
+    def _damage_of(self, row: int) -> Iterator[None]:
+        try:
+            yield
+        # What a damaged record raises depends on where the damage is.
+        except (RuntimeError, IndexError, OSError, ValueError) as error:
+            raise ValueError(
+                f"{self.path}: record {row} ({self.id[row]}) cannot be read: {error}; "
+                "prepare the set again"
+            ) from error
 
 
 def find_audio(record: bytes) -> tuple[int, int]:

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from aemjax.data import sampling
-from aemjax.data.pipeline import read_crop
+from aemjax.data import records, sampling
+from aemjax.data.pipeline import CropBatches, read_crop
+from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.shard_reader import ShardReader
 from tests.aemjax.data.batches import (
@@ -138,6 +139,46 @@ def test_records_are_read_whole_once(ramps, crop_samples, monkeypatch):
     assert set(whole) == set(ROWS)
     assert len(whole) == (20 if crop_samples == 500 else 80)  # a looped clip needs all
     assert_equal(batches, train(PreparedSet(ramps.path), crop_samples=crop_samples))
+
+
+@pytest.fixture(scope="module")
+def as_flac(tmp_path_factory, ramps):
+    folder = tmp_path_factory.mktemp("flac")
+    source = ramps.path.parent / "set.csv"
+    prepare("manifest", source, folder / "set", clips_per_shard=9, storage="flac")
+    return PreparedSet(folder / "set")
+
+
+@pytest.mark.parametrize("crop_samples", [500, 2000, 5000])
+def test_batches_of_flac_are_those_of_samples(ramps, as_flac, crop_samples):
+    assert_equal(
+        train(as_flac, crop_samples=crop_samples),
+        train(ramps, crop_samples=crop_samples),
+    )
+
+
+def test_a_crop_of_flac_decodes_no_whole_clip(as_flac, monkeypatch):
+    whole = []
+    monkeypatch.setattr(records, "from_storage", whole.append)
+    train(as_flac, steps=2)
+    assert not whole
+
+
+def test_damaged_flac_is_replaced(as_flac, monkeypatch):
+    read = ShardReader.__getitem__
+    bad = int(ROWS[3])
+    monkeypatch.setattr(
+        ShardReader,
+        "__getitem__",
+        lambda self, row: read(self, row).replace(b"fLaC", b"gone", row == bad),
+    )
+    data = PreparedSet(as_flac.path)
+    with pytest.raises(ValueError, match=rf"record {bad} .* damaged FLAC"):
+        read_crop(data, bad, 0, np.empty(500, np.int16))
+    crops = CropBatches(data, ROWS, 8, 500, seed=3)
+    for step in range(3):
+        assert len(crops.read(step)["audio"]) == 8
+    assert crops.damaged == {bad}
 
 
 @pytest.mark.parametrize("batches", [train, evaluate])
