@@ -13,13 +13,18 @@ from aemjax.train.workdir import git_commit, versions
 from benchmarks import (
     accelerator,
     collectives,
+    compile,
+    evaluation,
     folds,
+    inference,
     latency,
     loop,
     ops,
     parity,
+    pipeline,
     prepare,
     read,
+    scaling,
     storage,
     streaming,
     training,
@@ -36,14 +41,20 @@ ON_A_CPU = {
 BENCHMARKS = ON_A_CPU | {
     "accelerator": accelerator.run,
     "collectives": collectives.run,
+    "compile": compile.run,
+    "evaluation": evaluation.run,
     "folds": folds.run,
+    "inference": inference.run,
     "latency": latency.run,
     "parity": parity.run,
+    "pipeline": pipeline.run,
+    "scaling": scaling.run,
     "streaming": streaming.run,
     "training": training.run,
 }
-ALONE = {"accelerator", "training"}  # no other may hold the device; they have --smoke
-OF_PARITY = ("runs", "data", "split")  # options that it alone has
+# No other may hold the device; they have --smoke.
+ALONE = {"accelerator", "compile", "evaluation", "pipeline", "scaling", "training"}
+OPTIONS = {"parity": ("runs", "data", "split"), "pipeline": ("data",)}  # of theirs
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -61,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--smoke", action="store_true", help=f"of {sorted(ALONE)}: tiny, to try it"
     )
-    of_parity = parser.add_argument_group("parity")
+    of_parity = parser.add_argument_group("parity; --data also of pipeline")
     of_parity.add_argument(
         "--run",
         action="append",
@@ -78,7 +89,9 @@ def _command(name: str, options: argparse.Namespace) -> str:
     for run in options.runs or ():
         words += ["--run", run]
     if options.data:
-        words += ["--data", options.data, "--split", options.split]
+        words += ["--data", options.data]
+    if options.split:
+        words += ["--split", options.split]
     return " ".join(words)
 
 
@@ -90,10 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser().error(f"name {sorted(ALONE)} alone: no other may hold the device")
     if options.smoke and (not ALONE & set(options.names) or options.write):
         parser().error(f"--smoke is for {sorted(ALONE)}, and its rows for nobody")
-    own = {key: vars(options)[key] for key in OF_PARITY if vars(options)[key]}
-    if own and options.names != ["parity"]:
-        parser().error("--run, --data and --split are for parity alone")
-    if bool(options.data) != bool(options.split):
+    own = {key: vars(options)[key] for key in OPTIONS["parity"] if vars(options)[key]}
+    of_name = OPTIONS.get(options.names[0], ()) if len(options.names) == 1 else ()
+    if not set(own) <= set(of_name):
+        parser().error(
+            "--run, --data and --split are for parity alone; pipeline has --data too"
+        )
+    if "split" in of_name and bool(options.data) != bool(options.split):
         parser().error("--data and --split go together")
     how = {"repeats": options.repeats} | own
     if options.smoke:

@@ -166,6 +166,41 @@ def test_speed_on_a_cpu():
         ) in text
 
 
+def test_compile_times():
+    text = (ROOT / "docs/speed.md").read_text()
+    for row in _rows("compile"):
+        cells = [row["network"]]
+        for key in ("compile_s", "process_s"):
+            cells += [f"{row[f'{key}, warm / cold']:.2f}", f"{row[key]:.0f} s"]
+        assert f"| {' | '.join(cells)} |" in text
+
+
+def test_speed_from_disk_to_device():
+    text = (ROOT / "docs/speed.md").read_text()
+    for row in _rows("pipeline"):
+        if "training" in row:
+            share = f"{100 * row['waiting for data']:.1f} %"
+            assert f"| {row['training']} | {share} |" in text
+            assert row["waiting for data"] < 0.02  # as the page says
+            continue
+        assert (
+            f"| {row['storage']} | {row['crop_s']:.0f} s | {row['readers']} "
+            f"| {row['/ DataLoader']:.2f} | {row['/ bare reads']:.3f} "
+            f"| {row['clips/s']:,} |"
+        ) in text
+
+
+def test_speed_of_evaluation():
+    text = (ROOT / "docs/speed.md").read_text()
+    for row in _rows("evaluation"):
+        assert (
+            f"| {row['network']} | {row['batch']} | {row['loop']} "
+            f"| {row['ours / loop']:.2f} | {row['lengths']} "
+            f"| {row['compiling / pass, loop']:.0f} "
+            f"| {row['compiling / pass, ours']:.0f} |"
+        ) in text
+
+
 def _rows(name):
     path = ROOT / f"benchmarks/results/{name}_cpu.json"
     return json.loads(path.read_text())["rows"]

@@ -138,10 +138,10 @@ def test_every_way_is_one_that_the_config_knows():
     ("arguments", "message"),
     [
         (["opps"], r"unknown benchmarks \['opps'\]; known: \['accelerator'"),
-        (["ops", "--smoke"], r"--smoke is for \['accelerator', 'training'\]"),
+        (["ops", "--smoke"], r"--smoke is for \['accelerator', 'compile'"),
         (
             ["accelerator", "--smoke", "--write"],
-            r"--smoke is for \['accelerator', 'training'\]",
+            r"--smoke is for \['accelerator', 'compile'",
         ),
         (["accelerator", "ops"], "alone: no other may hold the device"),
     ],

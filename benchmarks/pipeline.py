@@ -1,0 +1,388 @@
+"""From shards on disk to standardised float32 on the device, beside a `DataLoader`.
+
+For each storage, crop and number of readers, clips a second from a warm page cache of
+
+- our pipeline: threads, int16 to the device, standardised there;
+- a PyTorch `DataLoader` of as many processes, over a file for each clip, of which it
+  reads the crop alone, by NumPy or soundfile, and standardises it;
+- bare reads of as many bytes from the same shards, by as many threads,
+
+in turn, so that a drifting machine cancels out; every clip was read once before, so that
+ours has checked it. Then the share of its time that training waits for data, as its own
+log says.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+import numpy as np
+import soundfile as sf
+from ml_collections import ConfigDict
+
+import finetune.train
+import pretrain.train
+from aemjax.audio.augment import standardize
+from aemjax.audio.read import MIN_STD, SAMPLE_RATE
+from aemjax.data import records
+from aemjax.data.pipeline import CropBatches, train_batches
+from aemjax.data.prepare import prepare
+from aemjax.data.prepared import PreparedSet
+from aemjax.data.splits import by_split
+from aemjax.data.synthetic import synthesize
+from aemjax.train.sharding import data_mesh, global_batch, shardings
+from benchmarks.parity import has_pytorch
+from configs.finetune import demo as finetuning_demo
+from configs.pretrain import demo as pretraining_demo
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Of what is measured.
+
+    Attributes:
+      clips: of the set, of `clip_s`; of one that is given, at least so many are read.
+      demo_clips: of the sets that the demo trains on.
+      seconds: of each measurement.
+      steps: of each training.
+    """
+
+    clips: int = 300
+    demo_clips: int = 500
+    clip_s: float = 10.0
+    crops_s: tuple[float, ...] = (1.0, 10.0)
+    batch: int = 32
+    seconds: float = 1.0
+    steps: int = 200
+
+
+SMOKE = Sizes(
+    clips=40, demo_clips=100, clip_s=1.0, crops_s=(0.2,), batch=8, seconds=0.05, steps=8
+)
+AHEAD = 2  # batches that are read ahead for each reader, on every side
+CLASSES, ESC_CLASSES = 20, 10  # of the demo
+DEMO_S, ESC_S = 2.0, 1.5
+
+
+def run(*, repeats: int, smoke: bool = False, data: str | None = None) -> list[dict]:
+    """Prints and returns a row for each storage, crop and number of readers, and training.
+
+    Args:
+      data: a prepared set to read, instead of synthetic ones; nothing is trained then.
+
+    Raises:
+      ImportError: if PyTorch is not installed.
+    """
+    if not has_pytorch():
+        raise ImportError(
+            "PyTorch, which this project does not depend on, is not installed; `pip "
+            "install torch`"
+        )
+    sizes = SMOKE if smoke else Sizes()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        sets = [PreparedSet(data)] if data else _make_sets(folder, sizes)
+        rows = []
+        for source in sets:
+            rows += compare(source, folder, sizes, repeats=repeats)
+        if not data:
+            rows += wait(folder, sets, sizes)
+    return rows
+
+
+def _make_sets(folder: Path, sizes: Sizes) -> list[PreparedSet]:
+    """An AudioSet twin, prepared in every storage."""
+    twin = folder / "twin"
+    synthesize(
+        "audioset", twin, clips=sizes.clips, classes=CLASSES, seconds=sizes.clip_s
+    )
+    for storage in records.STORAGES:
+        prepare("audioset", twin, folder / storage, storage=storage)
+    return [PreparedSet(folder / storage) for storage in records.STORAGES]
+
+
+def readers() -> list[int]:
+    """1, 2, 4, ... up to as many as there are cores."""
+    cores = len(os.sched_getaffinity(0))
+    return [2**i for i in range(cores.bit_length())]
+
+
+def compare(
+    data: PreparedSet, folder: Path, sizes: Sizes, *, repeats: int
+) -> list[dict]:
+    """The rows of one set.
+
+    Args:
+      folder: to which the clips are written, a file for each.
+    """
+    storage = data.manifest["storage"]
+    paths, clips = first_shards(data, sizes.clips)
+    files = write_files(data, clips, folder / f"{storage}_files")
+    rows = []
+    for crop_s in sizes.crops_s:
+        crop_samples = round(crop_s * SAMPLE_RATE)
+        lengths = np.minimum(data.n_samples[clips], crop_samples)
+        bytes_per_sample = sum(p.stat().st_size for p in paths) / sum(
+            data.n_samples[clips]
+        )
+        crop_bytes = round(float(lengths.mean() * bytes_per_sample))
+        dataset = Crops(
+            storage,
+            files,
+            data.n_samples[clips],
+            data.mean[clips],
+            data.std[clips],
+            crop_samples,
+        )
+        for count in readers():
+            with contextlib.ExitStack() as stack:
+                sides = [
+                    stack.enter_context(contextlib.closing(side))
+                    for side in (
+                        ours(data, clips, crop_samples, sizes.batch, count),
+                        theirs(dataset, sizes.batch, count),
+                        bare(paths, crop_bytes, sizes.batch, count),
+                    )
+                ]
+                rates = [
+                    [rate(side, sizes, ahead=AHEAD * count) for side in sides]
+                    for _ in range(repeats)
+                ]
+            rows.append(
+                {"storage": storage, "crop_s": crop_s, "readers": count}
+                | summarize(rates)
+            )
+            print(describe(rows[-1]), flush=True)
+    return rows
+
+
+def first_shards(data: PreparedSet, clips: int) -> tuple[list[Path], np.ndarray]:
+    """(paths, rows) of the first shards that hold so many clips, or of all."""
+    paths, found = [], 0
+    for split, about in data.manifest["splits"].items():
+        counts = about["shard_clips"]
+        for number, count in enumerate(counts):
+            if found < clips:
+                name = records.shard_name(
+                    data.manifest["dataset"], split, number, len(counts)
+                )
+                paths.append(data.path / name)
+                found += count
+    return paths, np.arange(found)
+
+
+def write_files(data: PreparedSet, rows: np.ndarray, folder: Path) -> list[str]:
+    """The clips as files: the bytes that the records hold, as samples or as FLAC."""
+    storage = data.manifest["storage"]
+    folder.mkdir()
+    paths = [str(folder / f"{row}.{storage}") for row in rows]
+    for row, path in zip(rows.tolist(), paths, strict=True):
+        audio = data.read_audio(row)
+        records.to_storage(audio, storage, SAMPLE_RATE).tofile(path)
+    return paths
+
+
+@dataclasses.dataclass(frozen=True)
+class Crops:
+    """What the `DataLoader` reads: standardised random crops, short clips looped.
+
+    Labels, which ours carries, are left out.
+    """
+
+    storage: str
+    paths: Sequence[str]
+    n_samples: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    crop_samples: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        n_samples = int(self.n_samples[index])
+        spare = n_samples - self.crop_samples
+        if spare >= 0:
+            start = random.randrange(spare + 1)
+            audio = self._read(index, start, self.crop_samples)
+        else:
+            start = random.randrange(n_samples)
+            places = np.arange(start, start + self.crop_samples)
+            audio = np.take(self._read(index, 0, n_samples), places, mode="wrap")
+        audio -= self.mean[index]
+        audio /= max(self.std[index], MIN_STD)
+        return audio
+
+    def _read(self, index: int, start: int, count: int) -> np.ndarray:
+        path = self.paths[index]
+        if self.storage == "flac":
+            return sf.read(path, count, start, dtype="float32")[0]
+        audio = np.fromfile(path, np.int16, count, offset=2 * start)
+        return audio.astype(np.float32) / 32_768
+
+
+def ours(
+    data: PreparedSet, rows: np.ndarray, crop_samples: int, batch: int, threads: int
+) -> Iterator:
+    """Batches on the device, standardised."""
+    _, split = shardings(data_mesh(jax.devices()[:1]))
+    crops = CropBatches(data, rows, batch, crop_samples, seed=0)
+    on_device = jax.jit(standardize)
+    with contextlib.closing(train_batches(crops, threads=threads)) as batches:
+        for found in batches:
+            found = global_batch(found, split)
+            yield on_device(found["audio"], found["mean"], found["std"])
+
+
+def theirs(dataset: Crops, batch: int, processes: int) -> Iterator:
+    """PyTorch's batches on its device."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    # JAX' threads forbid a fork of this process; one that has imported all does not.
+    multiprocessing.set_forkserver_preload([__name__])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    loader = DataLoader(
+        dataset,
+        batch_size=batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=processes,
+        persistent_workers=True,
+        prefetch_factor=AHEAD,
+        pin_memory=device == "cuda",
+        multiprocessing_context="forkserver",
+    )
+    while True:
+        for found in loader:
+            yield found.to(device, non_blocking=True)
+
+
+def bare(paths: Sequence[Path], size: int, batch: int, threads: int) -> Iterator:
+    """Batches of reads of so many bytes at random places, into the same memory."""
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open("rb", buffering=0)) for path in paths]
+        ends = [path.stat().st_size - size for path in paths]
+
+        def read(number: int) -> int:
+            rng, buffer = random.Random(number), bytearray(size)
+            for _ in range(batch):
+                i = rng.randrange(len(files))
+                os.preadv(files[i].fileno(), [buffer], rng.randrange(ends[i] + 1))
+            return number
+
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
+        ahead = collections.deque(pool.submit(read, i) for i in range(AHEAD * threads))
+        while True:
+            number = ahead.popleft().result()
+            ahead.append(pool.submit(read, number + len(ahead) + 1))
+            yield number
+
+
+def rate(batches: Iterator, sizes: Sizes, *, ahead: int) -> float:
+    """Clips/s, past what was read ahead."""
+    for _ in range(2 * ahead):
+        _wait_for(next(batches))
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < sizes.seconds:
+        _wait_for(next(batches))
+        count += sizes.batch
+    return count / (time.perf_counter() - start)
+
+
+def _wait_for(batch) -> None:
+    if isinstance(batch, jax.Array):
+        batch.block_until_ready()
+
+
+def summarize(rates: Sequence[Sequence[float]]) -> dict:
+    """Medians of (ours, theirs, bare) in turn, so that a drifting machine cancels out."""
+    mine, peer, limit = (statistics.median(side) for side in zip(*rates, strict=True))
+    ratios = [_digits(own / other) for own, other, _ in rates]
+    return {
+        "clips/s": round(mine),
+        "DataLoader, clips/s": round(peer),
+        "bare reads, clips/s": round(limit),
+        "/ DataLoader": _digits(statistics.median(ratios)),
+        "/ bare reads": _digits(statistics.median(a / c for a, _, c in rates)),
+        "each / DataLoader": ratios,
+    }
+
+
+def _digits(ratio: float) -> float:
+    """Three of them, however small it is."""
+    return float(f"{ratio:.3g}")
+
+
+def describe(row: dict) -> str:
+    """A row as a line."""
+    return (
+        f"{row['storage']:<6} crops of {row['crop_s']:>4} s, {row['readers']} readers: "
+        f"{row['clips/s']:6} clips/s, / DataLoader = {row['/ DataLoader']:.2f} "
+        f"{row['each / DataLoader']}, / bare reads = {row['/ bare reads']:.3f}"
+    )
+
+
+def wait(folder: Path, sets: Sequence[PreparedSet], sizes: Sizes) -> list[dict]:
+    """Rows of the demo's jobs, on sets as they have them and on those of `sets`."""
+    own = {
+        "audioset": {"classes": CLASSES, "seconds": min(DEMO_S, sizes.clip_s)},
+        "esc50": {"classes": ESC_CLASSES, "seconds": min(ESC_S, sizes.clip_s)},
+    }
+    for name, options in own.items():
+        synthesize(name, folder / f"{name}_twin", clips=sizes.demo_clips, **options)
+        prepare(name, folder / f"{name}_twin", folder / name)
+    pretraining = pretraining_demo.get_config, pretrain.train.train
+    finetuning = finetuning_demo.get_config, finetune.train.train
+    cases = {
+        "pretraining, the demo's clips": (*pretraining, (), folder / "audioset"),
+        "fine-tuning, the demo's clips": (
+            *finetuning,
+            ("scratch",),
+            folder / "esc50",
+        ),
+    }
+    for data in sets:
+        name = f"pretraining, {data.manifest['storage']}, {sizes.clip_s:g} s"
+        cases[name] = *pretraining, (), data.path
+    rows = []
+    for i, (name, (config, train, variant, path)) in enumerate(cases.items()):
+        work = folder / f"run{i}"
+        shares = waited(config(*variant), train, PreparedSet(path), work, sizes)
+        rows.append(
+            {
+                "training": name,
+                "steps": sizes.steps,
+                "waiting for data": round(statistics.median(shares), 5),
+                "each": [round(share, 5) for share in shares],
+            }
+        )
+        print(f"{name:<32} waits {rows[-1]['waiting for data']:.2%} of its time")
+    return rows
+
+
+def waited(
+    config: ConfigDict, train: Callable, data: PreparedSet, folder: Path, sizes: Sizes
+) -> list[float]:
+    """Shares of the time that a job waits for data, of each quarter of its steps."""
+    config.data.path = str(data.path)
+    config.data.crop_s = min(config.data.crop_s, min(sizes.crops_s))
+    clips = len(by_split(data, config.data.train))
+    epochs = sizes.steps * config.train.batch_size / clips
+    config.train.update(epochs=epochs, log_every_steps=max(1, sizes.steps // 4))
+    config.eval.every_epochs = epochs
+    train(config, folder)
+    (log,) = folder.rglob("metrics.jsonl")
+    lines = map(json.loads, log.read_text().splitlines())
+    return [line["train/data_wait"] for line in lines if "train/data_wait" in line]
