@@ -1,10 +1,10 @@
 """Operations that a backend of XLA runs badly, each beside its plain form.
 
-On CPU a grouped convolution, the gradient of a max-pool and that of a convolution of one
-channel take many times what their arithmetic needs, on CUDA a max-pool, its gradient and a convolution of one channel
-(`python -m benchmarks ops` prints the ratios there): they are written as shifted
-element-wise arithmetic or as matrix products. Every other platform gets XLA's own.
-(On CPU that of a max-pool also reads outside of one clip's map of a frame or two, in jax
+On CPU a grouped convolution and the gradients of a max-pool and of convolutions of one
+place or one channel take many times what their arithmetic needs, on CUDA a max-pool, its
+gradient and a convolution of one channel (`python -m benchmarks ops` prints the ratios
+there): they are written as shifted element-wise arithmetic or as matrix products. Every
+other platform gets XLA's own. (On CPU that of a max-pool also reads outside of one clip's map of a frame or two, in jax
 0.10.2: whole networks gave other scores.)
 """
 
@@ -12,7 +12,7 @@ import contextlib
 import contextvars
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 
 import flax.linen as nn
@@ -126,10 +126,21 @@ def pointwise_conv(
     matrix = kernel[0, 0]
     if _plain.get():
         return x @ matrix
-    # Of a matrix: the gradient to the kernel of one of four axes takes XLA on a CPU much
-    # longer, as it computes what comes to it once more, column by column.
-    places = x.reshape(-1, x.shape[-1]) @ matrix
-    return places.reshape(*x.shape[:-1], matrix.shape[-1])
+    return lax.platform_dependent(
+        x, matrix, cpu=product_of_rows, default=lambda x, matrix: x @ matrix
+    )
+
+
+def product_of_rows(
+    x: Float[Array, "*b c"], matrix: Float[Array, "c d"]
+) -> Float[Array, "*b d"]:
+    """`x @ matrix`, as a product of two matrices.
+
+    With more axes XLA computes on a CPU what comes back to such a matrix once more,
+    column by column.
+    """
+    rows = x.reshape(-1, x.shape[-1]) @ matrix
+    return rows.reshape(*x.shape[:-1], matrix.shape[-1])
 
 
 def one_channel_conv(x, kernel, window_strides, padding, **options) -> Array:
@@ -158,14 +169,23 @@ def plain_one_channel_conv(x, kernel, window_strides, padding) -> Array:
     )
 
 
-def patches_conv(x, kernel, window_strides, padding, *, multiple: int = 16) -> Array:
+def _for_matrix_units(x, matrix) -> Array:
+    """`x @ matrix`, its rows padded to a multiple of 16, in which such units work."""
+    short = -len(matrix) % 16
+    x = jnp.pad(x, ((0, 0),) * (x.ndim - 1) + ((0, short),))
+    return x @ jnp.pad(matrix, ((0, short), (0, 0)))
+
+
+def patches_conv(
+    x, kernel, window_strides, padding, *, product: Callable = _for_matrix_units
+) -> Array:
     """The same as one matrix product of what each place sees.
 
     The stride of a 1-D convolution divides its axis into frames, of which each place
     sees a few; a 2-D one has stride 1.
 
     Args:
-      multiple: of so many rows is the matrix: what matrix units work in.
+      product: of patches and a matrix.
     """
     taps = kernel.shape[0]
     stride = window_strides[0]
@@ -188,12 +208,7 @@ def patches_conv(x, kernel, window_strides, padding, *, multiple: int = 16) -> A
             for j in range(kernel.shape[1])
         ]
     patches = jnp.concatenate(seen, axis=-1)
-    matrix = kernel.reshape(-1, kernel.shape[-1])
-    short = -len(matrix) % multiple
-    places = patches.shape[:-1]
-    patches = jnp.pad(patches.reshape(-1, len(matrix)), ((0, 0), (0, short)))
-    matrix = jnp.pad(matrix, ((0, short), (0, 0)))
-    return (patches @ matrix).reshape(*places, matrix.shape[-1])
+    return product(patches, kernel.reshape(-1, kernel.shape[-1]))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -209,9 +224,12 @@ def _patches_forward(x, kernel, window_strides, padding):
 
 def _patches_backward(window_strides, padding, residuals, grad):
     def convolve(x, kernel):
-        return patches_conv(x, kernel, window_strides, padding, multiple=1)
+        return patches_conv(x, kernel, window_strides, padding, product=product_of_rows)
 
-    return jax.vjp(convolve, *residuals)[1](grad)
+    # In float32, as XLA's own adds up.
+    x, kernel = (value.astype(jnp.float32) for value in residuals)
+    found = jax.vjp(convolve, x, kernel)[1](grad.astype(jnp.float32))
+    return tuple(map(lambda ours, own: ours.astype(own.dtype), found, residuals))
 
 
 patches_gradient_conv.defvjp(_patches_forward, _patches_backward)

@@ -73,13 +73,30 @@ def test_shifted_depthwise_by_hand():
     np.testing.assert_array_equal(ops.shifted_depthwise(x, kernel), expected)
 
 
-def test_shifted_depthwise_in_bfloat16():
-    x, kernel = normal((2, 5, 6, 3)), normal((3, 3, 1, 3))
-    fn = lambda x, k: ops.shifted_depthwise(x, k).astype(jnp.float32)  # noqa: E731
+def conv3(form):
+    return lambda x, kernel: form(x, kernel, (1, 1), ((1, 1), (1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("form", "plain", "channels", "shape"),
+    [
+        (ops.shifted_depthwise, ops.plain_depthwise, 3, (3, 3, 1, 3)),
+        (ops.product_of_rows, jnp.matmul, 3, (3, 4)),
+        (
+            conv3(ops.patches_gradient_conv),
+            conv3(ops.plain_one_channel_conv),
+            1,
+            (3, 3, 1, 4),
+        ),
+    ],
+)
+def test_forms_in_bfloat16(form, plain, channels, shape):
+    x, kernel = normal((2, 5, 6, channels)), normal(shape)
+    fn = lambda x, k: form(x, k).astype(jnp.float32)  # noqa: E731
     narrow = (x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
     value, gradients = value_and_gradients(fn, *narrow)
     assert [g.dtype for g in gradients] == [jnp.bfloat16] * 2
-    expected = value_and_gradients(ops.plain_depthwise, x, kernel)
+    expected = value_and_gradients(plain, x, kernel)
     got = (value, tuple(g.astype(jnp.float32) for g in gradients))
     jax.tree.map(functools.partial(assert_same, rtol=0.05), got, expected)
 
@@ -88,17 +105,29 @@ def depthwise(x, kernel):
     return ops.depthwise_conv(x, kernel, (1, 1), ((1, 1), (1, 1)))
 
 
-def test_depthwise_gradient_gathers_nothing_over_devices():
+def pointwise(x, kernel):
+    return ops.pointwise_conv(x, kernel, (1, 1), ((0, 0), (0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("form", "channels", "shape"),
+    [
+        (depthwise, 4, (3, 3, 1, 4)),
+        (pointwise, 4, (1, 1, 4, 3)),
+        (conv3(ops.one_channel_conv), 1, (3, 3, 1, 4)),
+    ],
+)
+def test_gradients_gather_nothing_over_devices(form, channels, shape):
     mesh = Mesh(np.asarray(jax.devices()), ("data",))
     assert mesh.size == 8
     split = NamedSharding(mesh, PartitionSpec("data"))
     whole = NamedSharding(mesh, PartitionSpec())
 
     def gradients(x, kernel):
-        loss = lambda x, k: (depthwise(x, k) ** 2).sum()  # noqa: E731
+        loss = lambda x, k: (form(x, k) ** 2).sum()  # noqa: E731
         return jax.grad(loss, argnums=(0, 1))(x, kernel)
 
-    x, kernel = normal((16, 5, 6, 4)), normal((3, 3, 1, 4))
+    x, kernel = normal((16, 5, 6, channels)), normal(shape)
     step = jax.jit(gradients, in_shardings=(split, whole), out_shardings=(split, whole))
     compiled = step.lower(x, kernel).compile()
     text = compiled.as_text()
@@ -130,6 +159,14 @@ def test_each_platform_gets_the_form_that_is_quick_there(platform):
         conv, platform, normal((2, 400, 1)), normal((33, 1, 4))
     )
     assert found == (platform != "cuda")
+    image, kernel = normal((2, 5, 6, 1)), normal((3, 3, 1, 4))
+    gradient = jax.grad(lambda *a: conv3(ops.one_channel_conv)(*a).sum(), argnums=1)
+    found = "stablehlo.convolution" in lowered(gradient, platform, image, kernel)
+    assert found == (platform == "tpu")
+    rows = "tensor<60x4xf32>" in lowered(
+        pointwise, platform, normal((2, 5, 6, 3)), normal((1, 1, 3, 4))
+    )
+    assert rows == (platform == "cpu")
 
 
 @pytest.mark.parametrize(
