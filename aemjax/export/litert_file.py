@@ -28,6 +28,16 @@ from aemjax.export.graph import INPUT, OUTPUTS, Network
 from aemjax.export.litert_layers import with_two_axes
 from aemjax.models import ops
 
+# For the page beside a file.
+USE = """
+```python
+from ai_edge_litert.interpreter import Interpreter
+
+interpreter = Interpreter("{file}")
+run = interpreter.get_signature_runner("{signature}")
+outputs = run(audio=audio)  # float32, (1, samples); "logits", "embedding"
+```
+"""
 METADATA = "metadata.json"
 SIGNATURE = "samples_{}"
 BATCH = 97  # a prime, so that an axis which it is part of is known

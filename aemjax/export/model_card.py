@@ -1,4 +1,4 @@
-"""The README.md of a released network: what it is, what it scored, where it ends."""
+"""The page beside a released network or an exported file: data, scores, limits."""
 
 import dataclasses
 import json
@@ -88,8 +88,23 @@ def _of_fine_tuning(results: Mapping, name: str, step: int) -> Scores | None:
     return None
 
 
-def text(params: Any, card: Card, step: int, scores: Scores | None) -> str:
-    """The page, in Markdown."""
+def text(
+    params: Any,
+    card: Card,
+    step: int,
+    scores: Scores | None,
+    *,
+    use: str,
+    labels_in: str,
+    scored: str = "",
+) -> str:
+    """The page, in Markdown.
+
+    Args:
+      use: how it is run: a fenced block, and what is to be said of it.
+      labels_in: where all labels are, in words.
+      scored: what the metrics are of, where it is not just this.
+    """
     name, dataset = card.model["name"], card.data["dataset"]
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     kind = "several labels a clip" if card.multi_label else "one label a clip"
@@ -105,23 +120,17 @@ def text(params: Any, card: Card, step: int, scores: Scores | None) -> str:
 
 A classifier of audio at {card.sample_rate} Hz, {count:,} parameters: {options}.
 
-```python
-import aemjax
-
-classifier = aemjax.load("this folder")
-classifier.classify(waveform)  # [(label, probability), ...]
-classifier.embed(waveform)  # float32
-```
+{use.strip()}
 
 ## Data
 
 Trained on the set {dataset}, fingerprint `{card.data["fingerprint"]}`.
 
-{len(card.labels)} labels, {kind}: {shown}{f", and {more} more in card.json" if more > 0 else ""}.
+{len(card.labels)} labels, {kind}: {shown}{f", and {more} more in {labels_in}" if more > 0 else ""}.
 
 ## Metrics
 
-{_metrics(card, step, scores)}
+{scored + chr(10) * 2 if scored else ""}{_metrics(card, step, scores)}
 
 ## Licence
 

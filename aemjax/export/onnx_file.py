@@ -17,6 +17,16 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 from aemjax.export.graph import INPUT, OUTPUTS, Network
 from aemjax.models import ops
 
+# For the page beside a file.
+USE = """
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+logits, embedding = session.run(None, {{"audio": audio}})  # float32, (clips, samples)
+```
+"""
+
 # One lists the libraries that its own examples lack, the other constants without a type.
 for _name in ("jax2onnx", "onnx_ir"):
     logging.getLogger(_name).setLevel(logging.ERROR)

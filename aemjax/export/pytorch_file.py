@@ -39,6 +39,16 @@ from aemjax.train.workdir import difference
 PyTree = Any
 StateDict = dict[str, np.ndarray]
 
+# For the page beside a file.
+USE = """
+```python
+from safetensors.torch import load_file
+
+network.load_state_dict(load_file("{file}"))
+```
+
+The network is that of `benchmarks/pytorch_aemnet.py`.
+"""
 CARD = "aemjax_card"  # of a file's metadata: the checkpoint's card, as JSON
 
 # (collection, array) of a module -> its name in PyTorch.

@@ -15,12 +15,22 @@ from flax.traverse_util import flatten_dict
 from aemjax.export import model_card
 from aemjax.models import create
 from aemjax.models.frames import FRAME_SAMPLES
-from aemjax.serve.release import README, read_network, write_network
+from aemjax.serve.release import CARD, README, read_network, write_network
 from aemjax.train.card import Card
 from aemjax.train.checkpoint import load, split_spec
 from aemjax.train.workdir import difference
 
 PyTree = Any
+
+USE = """
+```python
+import aemjax
+
+classifier = aemjax.load("this folder")
+classifier.classify(waveform)  # [(label, probability), ...]
+classifier.embed(waveform)  # float32
+```
+"""
 
 
 @contextlib.contextmanager
@@ -67,7 +77,9 @@ def write(spec: str, out: str | os.PathLike) -> dict[str, int | str]:
         _check_arrays(weights, card, spec)
         write_network(partial, weights, card, step)
         scores = model_card.find_scores(split_spec(spec)[0], card, step)
-        text = model_card.text(weights["params"], card, step, scores)
+        text = model_card.text(
+            weights["params"], card, step, scores, use=USE, labels_in=CARD
+        )
         (partial / README).write_text(text)
         found = flatten_dict(read_network(partial)[0])
         for key, array in flatten_dict(weights).items():

@@ -17,6 +17,14 @@ from aemjax.export.graph import Network
 from aemjax.models.frames import FRAME_SAMPLES
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+# For the page beside a file.
+USE = """
+```python
+from aemjax.export.stablehlo_file import Engine
+
+logits, embedding = Engine("{file}")(audio)  # float32, (clips, samples)
+```
+"""
 FUNCTION, METADATA = "function.jax_export", "metadata.json"
 
 

@@ -3,22 +3,25 @@
 import contextlib
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from aemjax.audio.read import SAMPLE_RATE
-from aemjax.export import check
+from aemjax.export import check, model_card
 from aemjax.export.engines import ENGINES
-from aemjax.export.graph import read_network
+from aemjax.export.graph import Network, read_network
 from aemjax.models.frames import FRAME_SAMPLES
+from aemjax.train.checkpoint import load, split_spec
 
 # Format -> the module with its `quantize`: the others have no integers.
 INTEGERS = {"onnx": "aemjax.export.onnx_int8", "litert": "aemjax.export.litert_int8"}
 SET_LENGTHS = ("litert",)  # their files take audio of those lengths alone
 PYTORCH = "pytorch"  # weights alone: there is no engine to run
-FORMATS = (*ENGINES, PYTORCH)
+MODULES = ENGINES | {PYTORCH: "aemjax.export.pytorch_file"}
+FORMATS = tuple(MODULES)
 
 
 @contextlib.contextmanager
@@ -54,7 +57,8 @@ def export_checkpoint(
 ) -> dict[str, int | float | str]:
     """Writes `out`; returns what it is, and how near the engine comes to the model.
 
-    PyTorch's is read back instead, and must hold the same bits.
+    PyTorch's is read back instead, and must hold the same bits. Beside it is a page for
+    readers, of its name and ".md".
 
     Args:
       spec: of `aemjax.train.checkpoint.load`.
@@ -77,35 +81,81 @@ def export_checkpoint(
             f"a file of {format} holds float32; those of {', '.join(INTEGERS)} may hold "
             "int8"
         )
-    if format == PYTORCH:
-        if standardize or batches:
-            raise ValueError(
-                f"a file of {PYTORCH} holds weights, which nothing is run on; leave out "
-                "--standardize and --data"
-            )
-        return importlib.import_module("aemjax.export.pytorch_file").write(spec, out)
-    engine = importlib.import_module(ENGINES[format])
-    what = f"{format} of {spec}"
-    with new_file(out) as partial:
-        network = read_network(
-            spec, standardize=standardize, dtype=dtype, calibration=calibration
+    if format == PYTORCH and (standardize or batches):
+        raise ValueError(
+            f"a file of {PYTORCH} holds weights, which nothing is run on; leave out "
+            "--standardize and --data"
         )
-        audio = _noise(seconds)
-        audio += check.of_lengths(batches, seconds) if seconds else batches
-        if standardize:  # which it must undo
-            audio = [0.03 * clips + 0.2 for clips in audio]
-        engine.write(network, partial, **({"seconds": seconds} if seconds else {}))
-        if network.integers is not None:
-            integers = importlib.import_module(INTEGERS[format])
-            integers.quantize(partial, network.integers, calibration=audio)
-        run = engine.Engine(partial)
-        if network.integers is None:
-            worst = check.check(network, run, audio, what=what)
-            found = {"largest difference of logits": worst}
+    module = importlib.import_module(MODULES[format])
+    with new_file(f"{out}.md") as page:
+        if format == PYTORCH:
+            about = module.write(spec, out)
         else:
-            share = check.check_integers(network, run, audio, what=what)
-            found = {"relative difference of logits": share}
-    return {"file": str(out), "bytes": Path(out).stat().st_size} | found
+            with new_file(out) as partial:
+                network = read_network(
+                    spec, standardize=standardize, dtype=dtype, calibration=calibration
+                )
+                module.write(network, partial, **_lengths(seconds))
+                audio = _audio(batches, seconds, standardize)
+                if network.integers is not None:
+                    integers = importlib.import_module(INTEGERS[format])
+                    integers.quantize(partial, network.integers, calibration=audio)
+                found = _check(
+                    network, module.Engine(partial), audio, f"{format} of {spec}"
+                )
+            about = {"file": str(out), "bytes": Path(out).stat().st_size} | found
+        page.write_text(_page(module, spec, Path(out).name, standardize, seconds))
+    return about
+
+
+def _lengths(seconds: Sequence[int | float]) -> dict[str, Sequence[int | float]]:
+    return {"seconds": seconds} if seconds else {}
+
+
+def _audio(
+    batches: Sequence[np.ndarray], seconds: Sequence[int | float], standardize: bool
+) -> list[np.ndarray]:
+    """What a file is tried on."""
+    audio = _noise(seconds)
+    audio += check.of_lengths(batches, seconds) if seconds else batches
+    if standardize:  # which it must undo
+        audio = [0.03 * clips + 0.2 for clips in audio]
+    return audio
+
+
+def _check(
+    network: Network, run: Callable, audio: Sequence[np.ndarray], what: str
+) -> dict[str, float]:
+    if network.integers is None:
+        worst = check.check(network, run, audio, what=what)
+        return {"largest difference of logits": worst}
+    share = check.check_integers(network, run, audio, what=what)
+    return {"relative difference of logits": share}
+
+
+def _page(
+    module: ModuleType,
+    spec: str,
+    name: str,
+    standardize: bool,
+    seconds: Sequence[int | float],
+) -> str:
+    weights, card, step = load(spec)
+    signature = f"samples_{round(seconds[0] * SAMPLE_RATE)}" if seconds else ""
+    use = module.USE.format(file=name, signature=signature)
+    if not standardize:
+        use += "\nEach clip must have mean 0 and deviation 1.\n"
+    scores = model_card.find_scores(split_spec(spec)[0], card, step)
+    return model_card.text(
+        weights["params"],
+        card,
+        step,
+        scores,
+        use=use,
+        labels_in="the file's metadata",
+        scored="Of the network, before it was written as a file; `aemjax evaluate` scores "
+        "the file itself, where an engine runs it.",
+    )
 
 
 def _noise(seconds: Sequence[int | float]) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 """A file for another engine gives what the model gives, or is not written."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_a_file_takes_any_batch_and_length(pretrained, tmp_path, format):
     about = export_checkpoint(str(pretrained), out, format=format)
     assert about["bytes"] == out.stat().st_size > 10_000
     assert about["largest difference of logits"] <= 1e-4
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model.md"]
     network, engine = graph.read_network(str(pretrained)), ENGINES[format](out)
     _, card, _ = load(str(pretrained))
     assert engine.metadata == network.metadata
@@ -32,6 +33,24 @@ def test_a_file_takes_any_batch_and_length(pretrained, tmp_path, format):
         audio = rng.normal(size=shape).astype(np.float32)
         for found, expected in zip(engine(audio), network(audio), strict=True):
             np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("format", ENGINES)
+def test_the_page_beside_a_file_says_how_to_run_it(pretrained, tmp_path, format):
+    export_checkpoint(str(pretrained), tmp_path / "model", format=format)
+    page = (tmp_path / "model.md").read_text()
+    results = json.loads((pretrained / "results.json").read_text())
+    assert f"| mAP | {results['best']['mAP']:.4f} |  |\n" in page
+    assert "\nOf the network, before it was written as a file; `aemjax eval" in page
+    assert "Each clip must have mean 0 and deviation 1." in page
+    assert ", and 2 more in the file's metadata.\n" in page
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    (audio,) = check.random_audio([0.5])
+    names = {"audio": audio}
+    exec(code.replace('"model"', repr(str(tmp_path / "model"))), names)
+    expected = graph.read_network(str(pretrained))(audio)
+    np.testing.assert_allclose(names["logits"], expected[0], atol=1e-4)
+    np.testing.assert_allclose(names["embedding"], expected[1], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +86,13 @@ def test_the_command_writes_one(pretrained, audioset, tmp_path, capsys):
     expected = graph.read_network(str(pretrained), standardize=True).metadata
     del expected["shortest_input"]
     assert engine.metadata == expected | {"input_samples": "1600"}
+    page = (tmp_path / "model.tflite.md").read_text()
+    assert "Each clip must have mean 0" not in page
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    names = {"audio": np.full((1, 1600), 0.25, np.float32)}
+    with litert_file.quiet():
+        exec(code.replace('"model.tflite"', repr(str(out))), names)
+    np.testing.assert_array_equal(names["outputs"]["logits"], engine(names["audio"])[0])
 
 
 def test_lengths_are_asked_for_where_a_file_is_of_some(tmp_path):

@@ -172,7 +172,7 @@ def test_a_run_is_written_and_comes_back(pretrained, tmp_path, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert printed["file"] == str(path) and printed["bytes"] == path.stat().st_size
     assert printed["tensors"] == len(load_file(path))
-    assert [found.name for found in tmp_path.iterdir()] == ["file"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["file", "file.md"]
     weights, card, _ = load(str(pretrained))
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()

@@ -127,7 +127,7 @@ def test_scores_of_a_fine_tuning(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(results | {"runs": runs}))
     folder = tmp_path / "fold2_seed3"
     scores = model_card.find_scores(str(folder), CARD, 30)
-    page = model_card.text(PARAMS, CARD, 30, scores)
+    page = model_card.text(PARAMS, CARD, 30, scores, use="use", labels_in="card.json")
     assert "| AS | 0.7500 | 0.7000 to 0.8000 |\n| clips | 9 |  |\n" in page
     assert "Split: official train -> test, fold 2. Steps were compared by AS on" in page
     assert "4 labels, one label a clip: crackle, wheeze, both, normal.\n" in page
@@ -155,5 +155,5 @@ def test_scores_of_averaged_weights(tmp_path):
 @pytest.mark.parametrize("dataset", ["icbhi2017", "covid19sounds_task2"])
 def test_breath_and_coughs_are_no_diagnosis(dataset):
     card = dataclasses.replace(CARD, data=CARD.data | {"dataset": dataset})
-    page = model_card.text(PARAMS, card, 1, None)
+    page = model_card.text(PARAMS, card, 1, None, use="use", labels_in="card.json")
     assert "It is not a diagnostic device: nobody's health may be judged by its" in page
