@@ -42,7 +42,9 @@ def add_embed(verbs) -> None:
         "--logits", action="store_true", help="also write logits: scores of classes"
     )
     add_split(parser)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument(
+        "--batch-size", type=int, help="default: 32; of files on a CPU 1"
+    )
 
 
 def _embed(options) -> None:
@@ -101,7 +103,7 @@ def _embed_set(options) -> None:
         options.out,
         split=options.split,
         logits=options.logits,
-        batch_size=options.batch_size,
+        batch_size=32 if options.batch_size is None else options.batch_size,
     )
     shown = ("checkpoint", "step", "split", "clips", "logits")
     print(json.dumps({key: about[key] for key in shown}))

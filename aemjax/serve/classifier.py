@@ -48,12 +48,17 @@ class Classifier:
       batch_size: clips that are run at once; fewer, if they are longer than 10 s.
     """
 
-    def __init__(self, card: Card, variables: PyTree, *, batch_size: int = 32):
+    def __init__(self, card: Card, variables: PyTree, *, batch_size: int | None = None):
         """Takes what a checkpoint holds.
+
+        Args:
+          batch_size: None: 32; on a CPU, whose cores one clip keeps busy, 1.
 
         Raises:
           ValueError: if the batch is empty, or the card's model is none.
         """
+        if batch_size is None:
+            batch_size = 1 if jax.default_backend() == "cpu" else 32
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
         self.card = card
@@ -256,13 +261,13 @@ def probabilities(
     return jax.nn.sigmoid(logits) if multi_label else jax.nn.softmax(logits)
 
 
-def load(path: str | os.PathLike, *, batch_size: int = 32) -> Classifier:
+def load(path: str | os.PathLike, *, batch_size: int | None = None) -> Classifier:
     """The classifier of a released network or of a training run.
 
     Args:
       path: a folder of `aemjax release`; or a run's, with "@last" or "@STEP" behind it
         for other than its best step, for which Orbax is imported.
-      batch_size: clips that are run at once.
+      batch_size: clips that are run at once; None: 32, on a CPU 1.
 
     Raises:
       ValueError: if the path holds neither, or what it holds is not whole.

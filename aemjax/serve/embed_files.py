@@ -28,8 +28,8 @@ from aemjax.serve.embedding_table import WRITERS, check_out, errors_of, write_er
 from aemjax.serve.long_clips import NOT_FINITE, run_whole
 from aemjax.serve.read_ahead import Sound, read_ahead, stamp_of
 
-# In a pile, so that clips of one length are there to fill a batch with.
-PILE_BATCHES = 4
+# Files of a pile: clips of one length are there to fill batches with, parts are few.
+PILE_FILES, PILE_BATCHES = 128, 4
 
 
 def embed_files(
@@ -72,7 +72,7 @@ def embed_files(
         left = [file for file in files if done.get(file) != stamp_of(file)]
         resumed = len(files) - len(left)
         keys = ("embedding", "logits") if logits else ("embedding",)
-        pile_size = PILE_BATCHES * classifier.batch_size
+        pile_size = max(PILE_FILES, PILE_BATCHES * classifier.batch_size)
         sounds = read_ahead(
             left, sample_rate=classifier.sample_rate, threads=threads, ahead=pile_size
         )

@@ -59,7 +59,7 @@ def test_the_others_in_a_list_do_not_matter(classifier, clips):
 
 
 def test_many_lengths_are_few_compilations(classifier):
-    own = Classifier(classifier.card, classifier.variables)
+    own = Classifier(classifier.card, classifier.variables, batch_size=32)
     lengths = range(5_000, 7_000, 100)
     for n in lengths:
         own.embed(noise(n))
@@ -71,6 +71,15 @@ def test_many_lengths_are_few_compilations(classifier):
     for many in (20, 17, 19):  # are 32 rows of one length
         own.embed([noise(n) for n in lengths[-many:]])
         assert own._forward._cache_size() == shapes + 1
+
+
+def test_on_a_cpu_clips_are_run_one_by_one(classifier, monkeypatch):
+    own = Classifier(classifier.card, classifier.variables)
+    assert own.batch_size == 1
+    own.embed([noise(n) for n in (5_000, 5_000, 5_001)])
+    assert own._forward._cache_size() == 1
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert Classifier(classifier.card, classifier.variables).batch_size == 32
 
 
 def test_batches_are_of_like_lengths_and_bounded():

@@ -30,6 +30,7 @@ def classifier(released):
 @pytest.fixture
 def few(classifier, monkeypatch):
     """The same; a pile of its files is four."""
+    monkeypatch.setattr(module, "PILE_FILES", 0)
     monkeypatch.setattr(module, "PILE_BATCHES", 2)
     return classifier
 
