@@ -63,8 +63,7 @@ os.environ["COLUMNS"] = "88"  # of help texts
 def add_commands(app, page: str, source: list[str]) -> None:
     """Appends what `aemjax VERB --help` prints."""
     if page == "reference/commands":
-        verbs = cli._parser()._subparsers._group_actions[0].choices
-        for name, parser in verbs.items():
+        for name, parser in cli.parsers().items():
             source[0] += f"\n## {name}\n\n```text\n{parser.format_help()}```\n"
 
 

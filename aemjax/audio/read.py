@@ -124,7 +124,11 @@ def source_rate(path: str | os.PathLike | bytes | io.IOBase) -> int:
 
 
 def _open(path):
-    if not os.path.isdir(path) and not stat.S_ISREG(os.stat(path).st_mode):
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:  # no file has such a name: a NUL is in it
+        raise OSError(str(error)) from error
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         # Opening a pipe waits for whoever writes to it, and a device may have no end.
         raise OSError("it is a pipe, a device or a socket, not a file")
     return open(path, "rb")
@@ -145,6 +149,7 @@ class _Seekable:
     def seek(self, offset, whence=os.SEEK_SET):
         with contextlib.suppress(OSError, ValueError):
             self._file.seek(offset, whence)
+        return self._file.tell()
 
 
 def _decode(file, name, start_s, end_s, max_s, max_values):

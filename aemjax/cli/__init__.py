@@ -36,12 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"error: {error}")
 
 
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """Each verb's parser by its name, in the order of `aemjax --help`."""
+    return _add_verbs(argparse.ArgumentParser(prog="aemjax"))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="aemjax", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument(
         "--traceback", action="store_true", help="show where an error comes from"
     )
+    _add_verbs(parser)
+    return parser
+
+
+def _add_verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add in (
         data.add_datasets,
@@ -61,4 +71,4 @@ def _parser() -> argparse.ArgumentParser:
         networks.add_report,
     ):
         add(verbs)
-    return parser
+    return dict(verbs.choices)

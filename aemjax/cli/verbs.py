@@ -37,7 +37,16 @@ def one_line(text: str) -> str:
 
 @contextlib.contextmanager
 def until_the_pipe_closes() -> Iterator[None]:
-    """Ends the block in silence when nobody reads standard output any more: `| head`."""
+    """Ends the block in silence when nobody reads standard output any more: `| head`.
+
+    Raises:
+      ValueError: if there is none.
+    """
+    if sys.stdout is None:  # `>&-`
+        raise ValueError(
+            "standard output is closed, expected a terminal, a file or a pipe; redirect "
+            "it, such as `> FILE`"
+        )
     try:
         yield
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 A remote file system needs its own fsspec package: gcsfs, s3fs, adlfs, ...
 """
 
+import contextlib
 import io
 import os
 import shutil
@@ -44,7 +45,8 @@ def is_remote(path: AnyPath) -> bool:
 def files_below(folder: AnyPath) -> list[str]:
     """Every file below a folder, sorted; strings, as a set may have millions.
 
-    A folder that links lead to once more is listed once.
+    Links are followed: a folder of two names is listed under both. Those that lead back
+    to a folder above are not.
 
     Raises:
       OSError: if a folder cannot be listed; none of a folder that does not exist.
@@ -58,15 +60,22 @@ def files_below(folder: AnyPath) -> list[str]:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    """Follows links, of which those to a folder above would have no end."""
-    seen = set()
+    """Follows links, but those to a folder above, of which there would be no end."""
+    above = []  # (name, identity) of the folders that lead to this one
     for where, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
-        about = os.stat(where)
-        if (about.st_dev, about.st_ino) in seen:
+        while above and above[-1][0] != os.path.dirname(where):
+            above.pop()
+        try:
+            about = os.stat(where)
+        except OSError as error:
+            _raise(error)
             folders.clear()
             continue
-        seen.add((about.st_dev, about.st_ino))
-        folders.sort()  # the first name of a folder is the one that counts
+        here = (about.st_dev, about.st_ino)
+        if any(here == other for _, other in above):
+            folders.clear()
+            continue
+        above.append((where, here))
         yield from (os.path.join(where, name) for name in names)
 
 
@@ -111,3 +120,29 @@ def move(temporary: Path, path: AnyPath) -> None:
         temporary.unlink()
     else:
         shutil.move(temporary, path)
+
+
+@contextlib.contextmanager
+def lock_file(path: Path, message: str, *, create: bool = False) -> Iterator[None]:
+    """Holds a local file to the block's end or the process's, even a kill.
+
+    Args:
+      message: of the error if another process holds it.
+      create: make the file if it is not there.
+
+    Raises:
+      ValueError: with the message, if another process holds it.
+      FileNotFoundError: if it is not there, and not to be made.
+    """
+    import fcntl  # which Windows lacks
+
+    # NFS locks what is open for writing alone.
+    with path.open("a" if create else "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except (BlockingIOError, FileNotFoundError) as error:
+            raise ValueError(message) from error
+        if not held:  # who held it has removed it meanwhile
+            raise ValueError(message)
+        yield

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from aemjax.data.folders import write_text
+from aemjax.data.folders import lock_file, write_text
 from aemjax.serve.read_ahead import Stamp
-from aemjax.train.workdir import lock_file
 
 ABOUT = "about.json"
 Arrays = dict[str, np.ndarray]
@@ -36,7 +35,7 @@ def locked(out: Path) -> Iterator[None]:
     path = out.with_name(out.name + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     message = f"another process is writing {out}; wait for it, or choose another --out"
-    with lock_file(path, message):
+    with lock_file(path, message, create=True):
         try:
             yield
         finally:

@@ -1,19 +1,17 @@
 """A run's folder: what it was started with, and whether it may be gone on with."""
 
 import contextlib
-import fcntl
 import importlib.metadata
 import json
-import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import logging
 
-from aemjax.data.folders import AnyPath, as_path, is_remote, write_text
+from aemjax.data.folders import AnyPath, as_path, is_remote, lock_file, write_text
 from aemjax.train.distributed import agree
 
 CONFIG = "config.json"
@@ -91,24 +89,6 @@ def _lock(workdir: AnyPath, held: contextlib.ExitStack) -> None:
         return
     message = f"another process is training in {workdir}; wait for it, or stop it"
     held.enter_context(lock_file(workdir / CONFIG, message))
-
-
-@contextlib.contextmanager
-def lock_file(path: Path, message: str) -> Iterator[None]:
-    """Holds a file, made if need be, to the block's end or the process's, even a kill.
-
-    Raises:
-      ValueError: with the message, if another process holds it.
-    """
-    with path.open("a") as file:  # NFS locks what is open for writing alone
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.path.samestat(os.fstat(file.fileno()), path.stat())
-        except (BlockingIOError, FileNotFoundError) as error:
-            raise ValueError(message) from error
-        if not held:  # who held it has removed it meanwhile
-            raise ValueError(message)
-        yield
 
 
 def bound(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,12 @@ def test_missing_file_raises(tmp_path):
         read_audio(tmp_path / "none.wav")
 
 
+def test_a_name_that_no_file_has_raises():
+    message = "cannot be read .embedded null byte.*check the path"
+    with pytest.raises(AudioError, match=message):
+        read_audio("clip\0.wav")
+
+
 def test_folder_raises(tmp_path):
     with pytest.raises(AudioError, match=r"Is a directory.*check the path"):
         read_audio(tmp_path)

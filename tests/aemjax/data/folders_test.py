@@ -51,7 +51,33 @@ def test_links_in_a_circle_end(tmp_path):
     (tmp_path / "b/1.wav").write_bytes(b"")
     for name in ("a", "b/c", "b/d"):  # 2**40 paths, if each was followed
         (tmp_path / name).symlink_to(tmp_path)
+    assert folders.files_below(tmp_path) == [str(tmp_path / "b/1.wav")]
+
+
+def test_a_folder_of_two_names_is_listed_under_both(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.wav").write_bytes(b"")
+    (tmp_path / "a/to_b").symlink_to(tmp_path / "b")
+    (tmp_path / "b/to_a").symlink_to(tmp_path / "a")
     (tmp_path / "c").symlink_to(tmp_path / "b")
+    names = "a/1 a/to_b/1 b/1 b/to_a/1 c/1 c/to_a/1".split()
+    expected = [str(tmp_path / f"{name}.wav") for name in names]
+    assert folders.files_below(tmp_path) == expected
+
+
+def test_a_folder_that_vanishes_meanwhile_holds_nothing(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.wav").write_bytes(b"")
+    about = os.stat
+
+    def stat(path, **options):
+        if path == str(tmp_path / "a"):
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return about(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
     assert folders.files_below(tmp_path) == [str(tmp_path / "b/1.wav")]
 
 
@@ -79,3 +105,20 @@ def test_open_file():
     message = "memory://open/b.wav has gone since it was listed; fetch it"
     with pytest.raises(ValueError, match=message):
         folders.open_file("memory://open/b.wav")
+
+
+def test_only_a_lock_that_may_be_made_is(tmp_path):
+    path = tmp_path / "lock"
+    with pytest.raises(FileNotFoundError, match="lock"):
+        with folders.lock_file(path, "held"):
+            pass
+    assert not path.exists()
+    with folders.lock_file(path, "held", create=True):
+        for create in (False, True):
+            with pytest.raises(ValueError, match="^held$"):
+                with folders.lock_file(path, "held", create=create):
+                    pass
+    path.write_text("kept")
+    with folders.lock_file(path, "held"):
+        pass
+    assert path.read_text() == "kept"

@@ -64,3 +64,10 @@ def test_a_second_run_is_kept_out_where_there_are_locks(folder, caplog):
                 pass
     with workdir.locked(str(folder)):
         pass
+
+
+def test_a_lock_leaves_no_empty_config(tmp_path):
+    with pytest.raises(FileNotFoundError, match="config.json"):
+        with workdir.locked(tmp_path):
+            pass
+    assert not list(tmp_path.iterdir())
