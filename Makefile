@@ -39,7 +39,6 @@ torch-check: $(STAMP)
 # The site, in build/docs; it executes the tutorial. Every page anew, so that what it warns
 # of does not depend on what was built before.
 docs: $(STAMP)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	$(BIN)/python -m sphinx -W --keep-going --fresh-env --quiet docs build/docs
 
 lint: $(STAMP)

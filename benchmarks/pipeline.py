@@ -125,9 +125,17 @@ def compare(
 
     Args:
       folder: to which the clips are written, a file for each.
+
+    Raises:
+      ValueError: if the set has fewer clips than a batch.
     """
     storage = data.manifest["storage"]
     paths, clips = first_shards(data, sizes.clips)
+    if len(clips) < sizes.batch:  # of which a `DataLoader` makes no batch, for ever
+        raise ValueError(
+            f"{data.path} has {len(clips)} clips, expected a batch of {sizes.batch} or "
+            "more; choose a larger set"
+        )
     files = write_files(data, clips, folder / f"{storage}_files")
     rows = []
     for crop_s in sizes.crops_s:
@@ -273,7 +281,8 @@ def bare(paths: Sequence[Path], size: int, batch: int, threads: int) -> Iterator
     """Batches of reads of so many bytes at random places, into the same memory."""
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(path.open("rb", buffering=0)) for path in paths]
-        ends = [path.stat().st_size - size for path in paths]
+        # Of a shard that is shorter, all is read.
+        ends = [max(0, path.stat().st_size - size) for path in paths]
 
         def read(number: int) -> int:
             rng, buffer = random.Random(number), bytearray(size)

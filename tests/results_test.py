@@ -190,6 +190,18 @@ def test_speed_from_disk_to_device():
         ) in text
 
 
+def test_what_scaling_takes_from_the_pipeline():
+    (rate,) = (
+        row["clips/s"]
+        for row in _rows("pipeline")
+        if (row.get("storage"), row.get("crop_s"), row.get("readers"))
+        == ("int16", 10, 1)
+    )
+    assert (
+        f"one reader brought {rate:,} clips" in (ROOT / "docs/scaling.md").read_text()
+    )
+
+
 def test_speed_of_evaluation():
     text = (ROOT / "docs/speed.md").read_text()
     for row in _rows("evaluation"):

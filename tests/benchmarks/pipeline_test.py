@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import random
 
@@ -91,6 +92,24 @@ def test_bare_reads_are_of_the_shards_that_are_read(made):
     batches = pipeline.bare(paths, 100, 4, 2)
     assert [next(batches) for _ in range(9)] == list(range(9))
     batches.close()
+
+
+def test_a_shard_that_is_shorter_than_a_read(tmp_path):
+    path = tmp_path / "shard"
+    path.write_bytes(bytes(10))
+    batches = pipeline.bare([path], 11, 4, 1)
+    assert [next(batches) for _ in range(3)] == [0, 1, 2]
+    batches.close()
+
+
+def test_a_set_that_is_smaller_than_a_batch(made, tmp_path):
+    data = made[1][0]
+    sizes = dataclasses.replace(SIZES, batch=len(data) + 1)
+    message = (
+        f"has {len(data)} clips, expected a batch of {sizes.batch} or more; choose"
+    )
+    with pytest.raises(ValueError, match=message):
+        pipeline.compare(data, tmp_path, sizes, repeats=1)
 
 
 def _first(data):
