@@ -38,7 +38,10 @@ def add_serve(verbs) -> None:
         "--max-mb", type=float, default=20.0, help="of a file; default: 20"
     )
     limits.add_argument(
-        "--max-s", type=float, default=60.0, help="seconds of audio; default: 60"
+        "--max-s",
+        type=float,
+        default=60.0,
+        help="seconds of audio, 300 at most; default: 60",
     )
     limits.add_argument(
         "--timeout-s",

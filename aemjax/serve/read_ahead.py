@@ -36,7 +36,7 @@ def stamp_of(path: str) -> Stamp:
     """That of a file; zeros where there is none."""
     try:
         about = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # the latter of a name with a NUL byte
         return 0, 0
     return about.st_size, about.st_mtime_ns
 

@@ -5,15 +5,17 @@ import dataclasses
 import io
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 
 from aemjax.audio.lengths import clip_windows
-from aemjax.audio.read import read_audio
+from aemjax.audio.read import AudioError, read_audio
 from aemjax.serve.classifier import Classifier, Scored
+from aemjax.serve.long_clips import NOT_FINITE
 from aemjax.serve.page import answers
 from aemjax.serve.page.features import FrontEnd
 from aemjax.serve.page.limits import (
     FEATURE_COLUMNS,
+    MAX_OVERLAP,
     MAX_WINDOWS,
     WAVEFORM_BINS,
     Limits,
@@ -45,8 +47,9 @@ class Analyser:
         """Reads and scores one file.
 
         Raises:
-          AudioError: if it cannot be used.
-          BadOptions: if there would be too many windows, or there are no neighbours.
+          AudioError: if it cannot be used, or the network's outputs are not finite.
+          BadOptions: if there would be too many windows, or they would overlap too much,
+            or there are no neighbours.
         """
         if "neighbours" in options.include and self.neighbours is None:
             raise BadOptions(
@@ -57,7 +60,7 @@ class Analyser:
         rate = self.classifier.sample_rate
         top_k = self.top_k if options.top_k is None else options.top_k
         spans = _spans(len(clip), rate, options)
-        whole = self.classifier.outputs([clip])
+        whole = self._outputs([clip])
         answer = answers.Answer(
             sample_rate=rate,
             duration_s=len(clip) / rate,
@@ -65,7 +68,7 @@ class Analyser:
         )
         if spans:
             pieces = [clip[start : start + n] for start, n in spans]
-            scores = self.classifier.outputs(pieces)["scores"]
+            scores = self._outputs(pieces)["scores"]
             answer.windows = [
                 answers.Window(
                     start_s=start / rate,
@@ -100,6 +103,11 @@ class Analyser:
             max_values=self.limits.max_values,
         )
 
+    def _outputs(self, clips: list[Waveform]) -> dict[str, Float32[np.ndarray, "n _"]]:
+        found = self.classifier.outputs(clips)
+        _check_finite(*found.values())
+        return found
+
     def _timeline(self, scores: Float[np.ndarray, "n k"], top_k: int):
         best = np.argsort(-scores.max(axis=0), kind="stable")[:top_k]
         return answers.Timeline(
@@ -109,6 +117,7 @@ class Analyser:
 
     def _picture(self, clip: Waveform) -> answers.Features:
         frames = self.front_end(clip)
+        _check_finite(frames)
         starts = _starts(frames.shape[1], FEATURE_COLUMNS)
         counts = np.diff(starts, append=frames.shape[1])
         frames = np.add.reduceat(frames, starts, axis=1) / counts
@@ -130,20 +139,25 @@ def _spans(
 ) -> list[tuple[int, int]]:
     if options.window_s is None:
         return []
-    duration_s = n_samples / rate
-    window_s = min(options.window_s, duration_s)  # in samples, 1e308 s are infinite
-    hop_s = window_s if options.hop_s is None else min(options.hop_s, window_s)
-    n = (duration_s - window_s) / hop_s + 1
+    # In floats at first: 1e308 s are infinitely many samples.
+    window = round(min(options.window_s * rate, n_samples))
+    hop_s = options.window_s if options.hop_s is None else options.hop_s
+    hop = max(1, round(min(hop_s * rate, window)))
+    n = -(-(n_samples - window) // hop) + 1
+    what = f"windows of {window / rate:g} s every {hop / rate:g} s are {n}"
     if n > MAX_WINDOWS:
+        raise BadOptions(f"{what}, expected {MAX_WINDOWS} at most; give a longer hop_s")
+    if n * window > MAX_OVERLAP * n_samples:
         raise BadOptions(
-            f"windows of {window_s:g} s every {hop_s:g} s are {n:.0f}, expected "
-            f"{MAX_WINDOWS} at most; give a longer hop_s"
+            f"{what}, together {n * window / n_samples:.1f} times as long as the clip, "
+            f"expected {MAX_OVERLAP} at most; give a longer hop_s"
         )
-    return clip_windows(
-        n_samples,
-        window_samples=round(window_s * rate),
-        hop_samples=max(1, round(hop_s * rate)),
-    )
+    return clip_windows(n_samples, window_samples=window, hop_samples=hop)
+
+
+def _check_finite(*outputs: Float32[np.ndarray, "..."]) -> None:
+    if not all(np.isfinite(x).all() for x in outputs):
+        raise AudioError(f"the file: {NOT_FINITE}")
 
 
 def _scored(top: Scored) -> list[answers.ClassScore]:

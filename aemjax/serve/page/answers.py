@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from aemjax.serve.page.limits import MAX_TOP_K
+from aemjax.serve.page.limits import MAX_OVERLAP, MAX_TOP_K, MAX_WINDOWS
 
 Part = Literal["waveform", "features", "embedding", "neighbours"]
 Probability = Annotated[float, Field(description="0 to 1")]
@@ -36,7 +36,8 @@ class Options(BaseModel):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="between the beginnings of windows; default: a window",
+        description="between the beginnings of windows; default: a window. There may be "
+        f"{MAX_WINDOWS} windows, together {MAX_OVERLAP} times as long as the clip",
     )
     include: Annotated[list[Part], BeforeValidator(_split)] = Field(
         [], description="what else to answer, separated by commas or given repeatedly"
@@ -134,6 +135,7 @@ class AllowedLimits(BaseModel):
     max_bytes: int
     max_s: float
     max_windows: int
+    max_overlap: int = Field(description="of the windows' total length to the clip's")
     max_top_k: int
     timeout_s: float
 

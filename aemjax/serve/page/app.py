@@ -1,14 +1,17 @@
 """The page and its API as an application that any ASGI server runs."""
 
 import functools
+import inspect
 from importlib import resources
 from typing import Annotated
 
+import numpy as np
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from aemjax import __version__
+from aemjax.models import create
 from aemjax.serve.classifier import Classifier
 from aemjax.serve.page.analysis import Analyser
 from aemjax.serve.page.answers import (
@@ -20,12 +23,15 @@ from aemjax.serve.page.answers import (
 )
 from aemjax.serve.page.features import FrontEnd
 from aemjax.serve.page.guard import Guard
-from aemjax.serve.page.limits import MAX_TOP_K, MAX_WINDOWS, Limits
+from aemjax.serve.page.limits import MAX_OVERLAP, MAX_TOP_K, MAX_WINDOWS, Limits
 from aemjax.serve.page.neighbours import Neighbours
 from aemjax.serve.page.problems import answer_errors
 from aemjax.serve.page.receive import receive
+from aemjax.serve.page.trial import run_silence
 from aemjax.serve.page.turns import Turns
 
+# What cards do not say.
+DEFAULT_FRONTEND = inspect.signature(create).parameters["frontend"].default
 STATIC = resources.files("aemjax.serve.page") / "static"
 AUDIO_BODY = {
     "requestBody": {
@@ -67,13 +73,12 @@ def create_app(
       host: name or address of the server; requests for other names are refused.
 
     Raises:
-      ValueError: if `top_k` is out of range.
+      ValueError: if `top_k` is out of range, or the network does not run.
     """
     if not 1 <= top_k <= MAX_TOP_K:
         raise ValueError(f"top_k is {top_k}, expected 1 to {MAX_TOP_K}")
     limits = limits or Limits()
-    front_end = FrontEnd(classifier)
-    analyser = Analyser(classifier, front_end, neighbours, limits, top_k)
+    analyser = _tried(classifier, neighbours, limits, top_k)
     facts = _facts(analyser)
     turns = Turns()
     app = FastAPI(
@@ -114,10 +119,20 @@ def create_app(
         with turns.place():
             data = await receive(request, limits)
             return await turns.compute(
-                functools.partial(analyser.analyse, data, options)
+                functools.partial(analyser.analyse, data, options), request
             )
 
     return app
+
+
+def _tried(
+    classifier: Classifier, neighbours: Neighbours | None, limits: Limits, top_k: int
+) -> Analyser:
+    """Runs all once: damage shows now, and no request waits for its compilation."""
+    run_silence(classifier)
+    front_end = FrontEnd(classifier)
+    front_end(np.zeros(classifier.sample_rate, np.float32))
+    return Analyser(classifier, front_end, neighbours, limits, top_k)
 
 
 def _documented(errors: dict[int, str]) -> dict:
@@ -132,7 +147,7 @@ def _facts(analyser: Analyser) -> ModelFacts:
     card = classifier.card
     return ModelFacts(
         name=card.model["name"],
-        frontend=card.model.get("frontend", "llf1"),
+        frontend=card.model.get("frontend", DEFAULT_FRONTEND),
         dataset=card.data.get("dataset"),
         sample_rate=classifier.sample_rate,
         multi_label=classifier.multi_label,
@@ -143,6 +158,7 @@ def _facts(analyser: Analyser) -> ModelFacts:
             max_bytes=limits.max_bytes,
             max_s=limits.max_s,
             max_windows=MAX_WINDOWS,
+            max_overlap=MAX_OVERLAP,
             max_top_k=MAX_TOP_K,
             timeout_s=limits.timeout_s,
         ),

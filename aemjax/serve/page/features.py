@@ -10,7 +10,7 @@ from aemjax.audio.lengths import bucket_samples
 from aemjax.audio.read import standardize
 from aemjax.models.aemnet import parts
 from aemjax.report.filters import first_kernel
-from aemjax.serve.classifier import Classifier
+from aemjax.serve.classifier import Classifier, apply
 from aemjax.serve.waveforms import Waveform
 
 # A filter of the second convolution has no frequency of its own: it mixes those of the
@@ -34,7 +34,7 @@ class FrontEnd:
                 for kind, own in classifier.variables.items()
             }
         )
-        self._apply = jax.jit(functools.partial(frontend.apply, train=False))
+        self._apply = jax.jit(functools.partial(apply, frontend, train=False))
 
     @functools.cached_property
     def tones_hz(self) -> Float[np.ndarray, "c"] | None:

@@ -9,10 +9,11 @@ import logging
 import socket
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from aemjax.serve.page.exchange import Exchange
 from aemjax.serve.page.problems import problem
 
 # The page, its files and what it records come from here alone.
@@ -53,24 +54,16 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        has_begun = False
-
-        async def send_guarded(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
-            await send(message)
-
+        exchange = Exchange(receive, send, HEADERS)
         answer = self._refusal(scope) or self._app
         try:
-            await answer(scope, receive, send_guarded)
+            await answer(scope, exchange.receive, exchange.send)
         except Exception:
             logging.getLogger("uvicorn.error").exception("A request failed")
-            if has_begun:
+            if exchange.has_begun:
                 raise
             sorry = problem(500, "the server failed; its log says why")
-            await sorry(scope, receive, send_guarded)
+            await sorry(scope, exchange.receive, exchange.send)
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)

@@ -2,9 +2,13 @@
 
 import dataclasses
 
+from aemjax.serve.long_clips import PIECE_S
+
 # Nothing that is computed, waited for or answered grows beyond these.
 MAX_TOP_K = 100
 MAX_WINDOWS = 250
+# All windows together may be as many times as long as the clip.
+MAX_OVERLAP = 4
 WAVEFORM_BINS = 800
 FEATURE_COLUMNS = 600
 # Requests that are received, wait or are computed; each may hold a file in memory.
@@ -20,7 +24,7 @@ class Limits:
 
     Attributes:
       max_mb: bytes of a file, in millions.
-      max_s: seconds of audio in it.
+      max_s: seconds of audio in it, so few that a network takes them in one piece.
       timeout_s: until a request must have been received.
 
     Raises:
@@ -34,7 +38,7 @@ class Limits:
     def __post_init__(self):
         for name, least, most in (
             ("max_mb", 0.001, 1_000),
-            ("max_s", 0.01, 3_600),
+            ("max_s", 0.01, PIECE_S),
             ("timeout_s", 0.1, 3_600),
         ):
             value = getattr(self, name)

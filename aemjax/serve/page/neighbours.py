@@ -1,24 +1,29 @@
 """Files of one's own, and which of them the network finds most similar to a clip."""
 
-import functools
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 import tqdm
 from jaxtyping import Float, Float32
 
-from aemjax.audio.read import read_audio
+from aemjax.audio.read import AudioError, read_audio
 from aemjax.serve.classifier import Classifier
 from aemjax.serve.embed_files import embed_files
 from aemjax.serve.long_clips import run_whole
+from aemjax.serve.page.trial import run_silence
 
 # Of one file's embeddings, stored and computed again, by one network.
 SAME_COSINE = 0.999
+# What NumPy and Arrow raise for files that are damaged, or of another kind.
+UNREADABLE = (
+    *(AttributeError, EOFError, KeyError, MemoryError, NotImplementedError, OSError),
+    *(TypeError, ValueError, zipfile.BadZipFile, zlib.error),
+)
 
 
 class Neighbours:
@@ -60,9 +65,11 @@ def load_neighbours(
       leave_out: called with each file of a folder that cannot be used, and why.
 
     Raises:
-      ValueError: if there is neither, or the embeddings are not this network's.
+      ValueError: if there is neither, the embeddings are not this network's, or it does
+        not run.
     """
     source = Path(source)
+    size = run_silence(classifier)["embedding"].shape[1]
     if source.is_dir():
         return Neighbours(*_embedded(source, classifier, leave_out))
     if source.suffix not in READERS:
@@ -72,11 +79,11 @@ def load_neighbours(
         )
     try:
         paths, embeddings = READERS[source.suffix](source)
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{source} cannot be read ({error}), expected a file of `aemjax embed`"
         ) from error
-    _check(source, paths, embeddings, classifier)
+    _check(source, paths, embeddings, size, classifier)
     return Neighbours(paths, embeddings)
 
 
@@ -99,7 +106,7 @@ def _embedded(folder: Path, classifier: Classifier, leave_out: Callable):
 
 def _read_npz(path: Path):
     with path.open("rb") as file, np.load(file) as found:
-        return found["paths"].tolist(), found["embeddings"]
+        return found["paths"].ravel().tolist(), found["embeddings"]
 
 
 def _read_parquet(path: Path):
@@ -114,35 +121,36 @@ def _read_parquet(path: Path):
 READERS = {".npz": _read_npz, ".parquet": _read_parquet}
 
 
-def _check(source: Path, paths, embeddings, classifier: Classifier) -> None:
-    size = _embedding_size(classifier)
+def _check(source: Path, paths, embeddings, size: int, classifier: Classifier) -> None:
     if embeddings.ndim != 2 or embeddings.shape[1] != size or not len(paths):
         raise ValueError(
             f"{source} holds embeddings of shape {embeddings.shape}, the network's are of "
             f"{size} numbers; expected those of one file or more"
         )
-    if len(paths) != len(embeddings) or not np.isfinite(embeddings).all():
+    if (
+        len(paths) != len(embeddings)
+        or not all(isinstance(path, str) for path in paths)
+        or embeddings.dtype.kind != "f"
+        or not np.isfinite(embeddings).all()
+    ):
         raise ValueError(f"{source} is damaged; write it again with `aemjax embed`")
-    # Files may have been moved since; of one that has not, the network is tried.
+    # Files may have been moved since; of the first that can be read, the network is tried.
     for path, stored in zip(paths, embeddings, strict=True):
-        if os.path.isfile(path):
+        if not os.path.isfile(path):
+            continue
+        try:
             clip = read_audio(path, sample_rate=classifier.sample_rate)
-            own = run_whole(classifier, [clip])["embedding"][0]
-            cosine = float(_directions(own) @ _directions(stored))
-            if cosine < SAME_COSINE:
-                raise ValueError(
-                    f"{source} has another embedding of {path} than this network makes "
-                    f"(their cosine is {cosine:.3f}): another network's, or the file was "
-                    "changed; write it again with `aemjax embed`"
-                )
-            return
-
-
-def _embedding_size(classifier: Classifier) -> int:
-    apply = functools.partial(classifier.model.apply, train=False)
-    clip = jax.ShapeDtypeStruct((1, classifier.sample_rate), np.float32)
-    _, aux = jax.eval_shape(apply, classifier.variables, clip)
-    return aux["embedding"].shape[1]
+        except AudioError:
+            continue
+        own = run_whole(classifier, [clip])["embedding"][0]
+        cosine = float(_directions(own) @ _directions(stored))
+        if not cosine >= SAME_COSINE:
+            raise ValueError(
+                f"{source} has another embedding of {path} than this network makes "
+                f"(their cosine is {cosine:.3f}): another network's, or the file was "
+                "changed; write it again with `aemjax embed`"
+            )
+        return
 
 
 def _directions(

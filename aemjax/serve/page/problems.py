@@ -22,6 +22,13 @@ class BadOptions(ValueError):
     """What was asked for cannot be done with this clip."""
 
 
+class SenderGone(HTTPException):
+    """Nobody is there to read an answer; the status is for logs."""
+
+    def __init__(self):
+        super().__init__(400, "the sender went away")
+
+
 def problem(
     status: int, message: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:

@@ -1,16 +1,12 @@
 """The body of a request, as long as it is small and comes in time."""
 
 import asyncio
-import contextlib
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from aemjax.serve.page.limits import Limits
-
-# A sender that is refused is still listened to for so long: if the connection was closed
-# under it, it would not read why.
-LINGER_S = 1.0
+from aemjax.serve.page.problems import SenderGone
 
 
 async def receive(request: Request, limits: Limits) -> bytes:
@@ -33,11 +29,7 @@ async def receive(request: Request, limits: Limits) -> bytes:
             "send a smaller one, or start with a longer --timeout-s",
         ) from None
     except ClientDisconnect:
-        raise HTTPException(400, "the sender went away") from None
-    except HTTPException:
-        body.clear()
-        await _linger(request)
-        raise
+        raise SenderGone() from None
     return bytes(body)
 
 
@@ -48,10 +40,3 @@ def _check_size(n_bytes: int, limits: Limits) -> None:
             f"the file has more than {limits.max_bytes} bytes ({limits.max_mb:g} MB); "
             "cut it, compress it as FLAC, or start with a larger --max-mb",
         )
-
-
-async def _linger(request: Request) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_S):
-            while (await request.receive()).get("more_body"):
-                pass

@@ -78,7 +78,10 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """A connection that must begin its one request in time; uvicorn would wait forever."""
+    """A connection that must begin its one request, and read the answer, in time.
+
+    uvicorn would wait forever for either.
+    """
 
     def __init__(self, timeout_s: float | int, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -86,8 +89,25 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.loop.call_later(self._timeout_s, self._close_if_silent)
+        self._timer = self.loop.call_later(self._timeout_s, self._abort_if_silent)
 
-    def _close_if_silent(self) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._abort_in_time()  # or a part of the answer may be the last one taken
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._abort_in_time()
+
+    def _abort_if_silent(self) -> None:
         if self.cycle is None:
-            self.transport.close()
+            self.transport.abort()
+
+    def _abort_in_time(self) -> None:
+        """From now on; `close` would wait until all is read."""
+        self._timer.cancel()
+        self._timer = self.loop.call_later(self._timeout_s, self.transport.abort)

@@ -6,8 +6,10 @@ from typing import TypeVar
 
 import anyio
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from aemjax.serve.page.limits import MAX_IN_HAND, RETRY_AFTER_S
+from aemjax.serve.page.problems import SenderGone
 
 T = TypeVar("T")
 
@@ -39,6 +41,20 @@ class Turns:
         finally:
             self._in_hand -= 1
 
-    async def compute(self, function: Callable[[], T]) -> T:
-        """Runs it in a thread, after those that came before."""
-        return await anyio.to_thread.run_sync(function, limiter=self._one)
+    async def compute(self, function: Callable[[], T], request: Request) -> T:
+        """Runs it in a thread, after those that came before.
+
+        Raises:
+          SenderGone: if the request's sender did not wait for it.
+        """
+        # Asked before the wait as well: of a large body, uvicorn stops to read until it
+        # is asked for more, and so would not notice who goes away.
+        await _check_is_there(request)
+        async with self._one:
+            await _check_is_there(request)
+            return await anyio.to_thread.run_sync(function)
+
+
+async def _check_is_there(request: Request) -> None:
+    if await request.is_disconnected():
+        raise SenderGone()

@@ -9,8 +9,10 @@ import sys
 import httpx
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from aemjax import cli
+from aemjax.serve import release
 from tests.aemjax.audio.files import encode, noise, save
 from tests.jobs import ROOT
 
@@ -63,10 +65,10 @@ def test_what_cannot_be_served_is_said_at_once(released, tmp_path, capsys):
             f"error: cannot listen at 127.0.0.1 port {port}: Address"
         )
     assert "--port is 65536, expected 0" in refused(capsys, model, "--port=65536")
-    text = refused(capsys, model, "--port=0", "--host=no.such.host.invalid")
-    assert "cannot listen at no.such.host.invalid port 0" in text
+    text = refused(capsys, model, "--port=0", "--host=192.0.2.1")
+    assert "cannot listen at 192.0.2.1 port 0" in text
     text = refused(capsys, model, "--max-s=0")
-    assert text == "error: --max-s is 0.0, expected 0.01 to 3,600; choose another"
+    assert text == "error: --max-s is 0.0, expected 0.01 to 300; choose another"
     assert "--max-mb is nan" in refused(capsys, model, "--max-mb=nan")
     assert "--timeout-s is -1.0" in refused(capsys, model, "--timeout-s=-1")
     text = refused(capsys, f"--model={tmp_path}", "--port=0")
@@ -78,6 +80,29 @@ def test_what_cannot_be_served_is_said_at_once(released, tmp_path, capsys):
     np.savez(other, paths=["a"], embeddings=np.ones((1, 64), np.float32))
     text = refused(capsys, model, "--port=0", f"--neighbours={other}")
     assert "shape (1, 64), the network's are of 512 numbers" in text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda arrays: arrays.pop("params/head/dense/bias"),
+        lambda arrays: arrays.update({"params/head/dense/bias": np.zeros(3, "f4")}),
+        lambda arrays: arrays.update(
+            {"batch_stats/frontend/bn1/mean": np.ones(3, "f4")}
+        ),
+    ],
+    ids=["no bias", "short bias", "short mean"],
+)
+def test_a_damaged_network_is_not_served(released, tmp_path, capsys, damage):
+    variables, card, step = release.read_network(released)
+    arrays = flatten_dict(variables, sep="/")
+    before = set(arrays), {name: x.shape for name, x in arrays.items()}
+    damage(arrays)
+    assert before != (set(arrays), {name: x.shape for name, x in arrays.items()})
+    release.write_network(tmp_path, unflatten_dict(arrays, sep="/"), card, step)
+    text = refused(capsys, f"--model={tmp_path}", "--port=0")
+    assert "the weights are not those of the card's model" in text
+    assert len(text.splitlines()) == 1
 
 
 def test_its_options_are_explained(capsys):

@@ -12,6 +12,7 @@ let file = null;
 let shown = null;
 let recording = null;
 let request = null;
+let frame = 0;
 
 function status(text, { busy = false } = {}) {
   byId("status").textContent = text;
@@ -32,7 +33,11 @@ async function json(url, options) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server cannot be reached. Is it still running?");
   }
-  const answer = await response.json().catch(() => ({}));
+  const answer = await response.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    if (response.ok) throw new Error("The server's answer broke off. Try again.");
+    return {};
+  });
   if (response.ok) return answer;
   throw new Error(answer.error ?? `The server answered ${response.status}. Try again.`);
 }
@@ -42,6 +47,7 @@ async function classify(chosen) {
   request = new AbortController();
   const { signal } = request;
   file = chosen;
+  player.pause();
   byId("error").hidden = true;
   byId("results").hidden = true;
   shown = null;
@@ -83,11 +89,12 @@ function show(answer) {
 
 // The playhead is where the player is.
 function follow() {
+  cancelAnimationFrame(frame); // each seek comes here while the last one is under way
   if (!shown) return;
   const seconds = Math.min(player.currentTime, shown.duration_s);
   byId("playhead").style.left = `${(100 * seconds) / shown.duration_s}%`;
   byId("moment").textContent = shown.at(seconds);
-  if (!player.paused) requestAnimationFrame(follow);
+  if (!player.paused) frame = requestAnimationFrame(follow);
 }
 
 function seek(event) {

@@ -3,13 +3,16 @@
 import base64
 import logging
 import re
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import jax
 import numpy as np
 import pytest
 
-from aemjax.audio.read import read_audio
+from aemjax.audio.read import AudioError, read_audio
 from aemjax.serve.page.analysis import Analyser
 from aemjax.serve.page.app import create_app
 from aemjax.serve.page.features import FrontEnd
@@ -92,6 +95,28 @@ def test_windows_are_as_cut_out(client, classifier):
     assert short["windows"][0]["top"] == short["top"]
 
 
+@pytest.mark.parametrize("query", [{"window_s": 0.11, "hop_s": 0.055}, {"window_s": 1}])
+def test_windows_every_half_a_window_are_allowed(client, query):
+    found = classify(client, **query)["windows"]
+    assert sum(w["end_s"] - w["start_s"] for w in found) <= 2
+
+
+def test_windows_are_counted_in_samples(client):
+    # 59.2 samples are 59; 63.5 are 64, but would be 249.2 windows unrounded.
+    error = classify(client, status=422, window_s=0.016, hop_s=0.0037)
+    assert "every 0.0036875 s are 268, expected 250" in error
+    assert len(classify(client, window_s=0.0149, hop_s=0.00397)["windows"]) == 248
+
+
+def test_what_is_not_finite_is_refused():
+    classifier = tiny_classifier()
+    params = classifier.variables["params"]
+    params["head"] = jax.tree.map(lambda x: np.full_like(x, 3e38), params["head"])
+    with client_of(classifier) as client:
+        error = classify(client, status=422)
+    assert error == "the file: the network's outputs are not finite"
+
+
 def test_what_else_is_asked_for(client, classifier):
     audio = np.concatenate([tone(500), np.zeros(RATE, np.float32)])
     data = encode(audio, format="WAV", subtype="FLOAT")
@@ -131,6 +156,7 @@ def test_features_can_be_decoded(client, classifier):
 def test_the_model_is_described(client):
     about = client.get("/api/model").json()
     assert about["labels"] == LABELS and about["sample_rate"] == RATE
+    assert about["frontend"] == "llf1"
     assert about["name"] == "tests.tiny:Backbone" and about["dataset"] == "made"
     assert about["neighbours"] == 3 and about["top_k"] == 2
     assert about["limits"]["max_bytes"] == 500_000 and about["limits"]["max_s"] == 5
@@ -167,7 +193,11 @@ def test_the_api_is_documented(client):
         ({"window_s": 1, "hop_s": 2}, "windows of 1 s every 2 s would leave gaps"),
         (
             {"window_s": 0.1, "hop_s": 1e-5},
-            "every 1e-05 s are 90001, expected 250 at mo",
+            "every 6.25e-05 s are 14401, expected 250 at most; give a longer hop_s",
+        ),
+        (
+            {"window_s": 0.9, "hop_s": 0.02},
+            "every 0.02 s are 6, together 5.4 times as long as the clip, expected 4",
         ),
         ({"include": "waves"}, "include.0 is 'waves': .*'waveform', 'features'"),
         ({"topk": 1}, "topk is '1': Extra inputs are not permitted"),
@@ -277,8 +307,34 @@ def test_one_is_computed_and_few_wait(classifier, monkeypatch):
         assert post(None) == 200
 
 
+def test_who_went_away_is_not_computed(classifier, monkeypatch):
+    begun, go, computed = threading.Event(), threading.Event(), []
+
+    def waiting(self, data, options):
+        computed.append(len(data))
+        begun.set()
+        assert go.wait(20)
+        raise AudioError("enough")
+
+    monkeypatch.setattr(Analyser, "analyse", waiting)
+    head = b"POST /api/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n"
+    with client_of(classifier) as client, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(client.post, "/api/classify", content=b"first")
+        assert begun.wait(20)
+        address = client.base_url.host, client.base_url.port
+        for _ in range(5):
+            with socket.create_connection(address) as sock:
+                sock.sendall(head + bytes(300_000))
+        time.sleep(0.3)  # until the server has noticed
+        go.set()
+        assert first.result().status_code == 422
+        assert client.post("/api/classify", content=b"last").status_code == 422
+    assert computed == [5, 4]
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("max_mb", 0), ("max_s", float("nan")), ("timeout_s", 1e9)]
+    ("name", "value"),
+    [("max_mb", 0), ("max_s", 301), ("max_s", float("nan")), ("timeout_s", 1e9)],
 )
 def test_limits_are_checked(name, value):
     message = f"--{name.replace('_', '-')} is {value}, expected"

@@ -161,6 +161,73 @@ def test_a_file_that_cannot_be_used_is_explained(page, tmp_path):
     assert not page.locator("#error").is_visible()
 
 
+def test_an_answer_that_broke_off_is_no_answer(page, tmp_path):
+    path = save(tmp_path, tone(500), name="clip.wav")
+    page.route("**/api/classify*", lambda route: route.fulfill(body='{"top": ['))
+    page.set_input_files("#file", path)
+    page.get_by_text("The server's answer broke off. Try again.").wait_for()
+    assert not page.locator("#results").is_visible()
+    page.unroute("**/api/classify*")
+    choose(page, path)
+    assert page.locator("#results").is_visible()
+
+
+def test_a_file_chosen_meanwhile_is_the_one_that_is_shown(page, tmp_path):
+    names = ["first.wav", "second.wav"]
+    paths = [save(tmp_path, tone(500), name=name) for name in names]
+    # The first answer is aborted while its body comes, the second one takes its time.
+    page.evaluate(
+        """() => {
+          const fetched = window.fetch;
+          window.fetch = async (url, options) => {
+            window.fetch = async (...request) => {
+              await new Promise((done) => setTimeout(done, 500));
+              return fetched(...request);
+            };
+            const body = new ReadableStream({start(stream) {
+              options.signal.addEventListener(
+                  "abort", () => stream.error(options.signal.reason));
+            }});
+            return new Response(body);
+          };
+        }"""
+    )
+    page.set_input_files("#file", paths[0])
+    page.get_by_text("Listening to first.wav").wait_for()
+    page.set_input_files("#file", paths[1])
+    page.wait_for_timeout(200)
+    assert page.locator("#status").text_content().startswith("Listening to second.wav")
+    page.locator("#results:visible").wait_for()
+    assert page.locator("#clip-title").text_content() == "second.wav, 1.00 s"
+    assert not page.locator("#error").is_visible()
+
+
+def test_seeks_start_no_more_frames(page, tmp_path):
+    choose(page, save(tmp_path, noise(4 * RATE, level=0.1), name="clip.wav"))
+    at_once = page.evaluate(
+        """async () => {
+          const player = document.getElementById("player");
+          player.muted = true;
+          await player.play();
+          for (let i = 1; i < 8; i++) {
+            const sought = new Promise((done) =>
+                player.addEventListener("seeked", done, {once: true}));
+            player.currentTime = i / 10;
+            await sought;
+          }
+          const asked = window.requestAnimationFrame;
+          let n = 0;
+          window.requestAnimationFrame = (f) => (n++, asked(f));
+          for (let i = 0; i < 10; i++) await new Promise((done) => asked(done));
+          window.requestAnimationFrame = asked;
+          return n / 10;
+        }"""
+    )
+    assert 0 < at_once <= 1.5
+    choose(page, save(tmp_path, tone(500), name="next.wav"))
+    assert page.evaluate("document.getElementById('player').paused")
+
+
 def test_a_dropped_file_is_taken(page):
     page.evaluate(
         """() => {

@@ -1,6 +1,8 @@
 """Embeddings to compare with: read, computed, or refused."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from aemjax.audio.read import read_audio
@@ -59,6 +61,11 @@ def test_what_embed_wrote_is_read(classifier, folder, tmp_path, suffix):
     assert neighbours.nearest(embedding, 1)[0][0] == "sub/c.wav"
     with pytest.raises(ValueError, match=r"another embedding of .*a\.wav than this"):
         load_neighbours(out, tiny_classifier(seed=1))
+    # One that cannot be read now says nothing, but the next one does.
+    (folder / "a.wav").write_text("no audio")
+    with pytest.raises(ValueError, match=r"another embedding of .*b\.flac than this"):
+        load_neighbours(out, tiny_classifier(seed=1))
+    assert len(load_neighbours(out, classifier)) == 3
     for path in folder.rglob("*.*"):
         path.unlink()  # without the files it cannot be told
     assert len(load_neighbours(out, tiny_classifier(seed=1))) == 3
@@ -86,6 +93,20 @@ def test_what_is_none_is_refused(classifier, folder, tmp_path):
     )
     refused(npz(paths=paths[:1], embeddings=embeddings), "damaged; write it again")
     refused(npz(paths=paths, embeddings=embeddings * np.nan), "damaged; write it again")
+    refused(npz(paths=paths, embeddings=np.full((2, 512), "x")), "damaged; write it")
+    for others in (np.ones(2), np.ones(())):
+        refused(npz(paths=others, embeddings=embeddings), "damaged; write it again")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    refused(tmp_path / "empty.npz", "empty.npz cannot be read .*`aemjax embed`")
+    np.save(tmp_path / "array.npy", embeddings)
+    (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    refused(tmp_path / "array.npz", "array.npz cannot be read .*`aemjax embed`")
+    for name, columns, message in (
+        ("flat", {"path": ["a", "b"], "embedding": [1.0, 2.0]}, "cannot be read"),
+        ("null", {"path": ["a", None], "embedding": embeddings.tolist()}, "damaged"),
+    ):
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        refused(tmp_path / f"{name}.parquet", message)
     whole = npz(paths=paths, embeddings=embeddings).read_bytes()
     for name in ("cut.npz", "cut.parquet"):
         (tmp_path / name).write_bytes(whole[: len(whole) // 2])

@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from aemjax.serve.page.limits import Limits
+from aemjax.serve.page.limits import MAX_IN_HAND, Limits
 from tests.aemjax.audio.files import encode, noise
 from tests.aemjax.serve.page.networks import tiny_classifier
 from tests.aemjax.serve.page.servers import running
 
-TIMEOUT_S = 0.5
+TIMEOUT_S = 2  # for good requests too, and cores may be busy
+HASTY_S = 0.5
 CLIP = encode(noise(1_600), format="WAV")
 
 
@@ -22,6 +23,13 @@ CLIP = encode(noise(1_600), format="WAV")
 def url():
     limits = Limits(max_mb=0.1, timeout_s=TIMEOUT_S)
     with running(tiny_classifier(), limits=limits) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def hasty_url():
+    """Of a server that good requests may be too slow for."""
+    with running(tiny_classifier(), limits=Limits(timeout_s=HASTY_S)) as url:
         yield url
 
 
@@ -60,31 +68,29 @@ def test_a_body_that_stops_is_not_waited_for(url):
             start = time.monotonic()
             sock.sendall(head(f"Content-Length: {len(CLIP)}") + sent)
             status, error = answer(sock)
-            assert TIMEOUT_S <= time.monotonic() - start < 5
+            assert TIMEOUT_S <= time.monotonic() - start < 9
             assert status == 408
-            assert error.startswith(
-                f"{len(sent)} bytes came in 0.5 s, expected the who"
-            )
+            assert error.startswith(f"{len(sent)} bytes came in 2 s, expected the who")
     assert is_alive(url)
 
 
-def test_a_body_in_drips_is_not_waited_for(url):
-    with connection(url) as sock:
+def test_a_body_in_drips_is_not_waited_for(hasty_url):
+    with connection(hasty_url) as sock:
         sock.sendall(head(f"Content-Length: {len(CLIP)}"))
-        for _ in range(7):
-            with contextlib.suppress(OSError):  # it may have been closed
+        with contextlib.suppress(OSError):  # it may have been closed
+            for _ in range(7):
                 sock.sendall(b"R")
-            time.sleep(0.1)
+                time.sleep(0.1)
         assert answer(sock)[0] == 408
 
 
 @pytest.mark.parametrize("begun", [b"", head()[:30]], ids=["silence", "half a head"])
-def test_a_request_that_does_not_begin_is_closed(url, begun):
-    with connection(url) as sock:
+def test_a_request_that_does_not_begin_is_closed(hasty_url, begun):
+    with connection(hasty_url) as sock:
         start = time.monotonic()
         sock.sendall(begun)
         assert sock.recv(100) == b""
-        assert TIMEOUT_S <= time.monotonic() - start + 0.1 < 5
+        assert HASTY_S <= time.monotonic() - start + 0.1 < 5
 
 
 def test_too_much_is_refused_as_announced(url):
@@ -106,6 +112,43 @@ def test_too_much_is_refused_as_it_comes(url):
         f"{url}api/classify", content=bytes(3_000_000), trust_env=False
     )
     assert response.status_code == 413  # is read by one who sends all first
+
+
+@pytest.mark.parametrize(
+    ("lines", "query", "expected"),
+    [
+        ([], "", (413, "the file has more than 100000 bytes")),
+        ([], "?top_k=0", (422, "top_k is '0'")),
+        (["Origin: https://evil.example"], "", (403, "a page of 'https://evil.ex")),
+        (["Host: evil.example"], "", (400, "the Host 'evil.example' is none")),
+    ],
+)
+def test_refusals_reach_who_sends_all_first(url, lines, query, expected):
+    check_refusal(url, lines, query, expected)
+
+
+def test_that_all_places_are_taken_reaches_who_sends_all_first(url):
+    with contextlib.ExitStack() as others:
+        for _ in range(MAX_IN_HAND):
+            sock = others.enter_context(connection(url))
+            sock.sendall(head("Content-Length: 100"))
+        time.sleep(0.2)  # until they have their places
+        check_refusal(url, [], "", (503, f"{MAX_IN_HAND} requests are in hand"))
+
+
+def check_refusal(url, lines, query, expected):
+    """Sends several MB before it reads, as browsers do."""
+    n_bytes = 6_000_000
+    first = f"POST /api/classify{query} HTTP/1.1"
+    host = [] if any(line.startswith("Host") for line in lines) else ["Host: localhost"]
+    top = [first, *host, *lines, f"Content-Length: {n_bytes}", "", ""]
+    with connection(url) as sock:
+        sock.sendall("\r\n".join(top).encode())
+        for _ in range(6):
+            sock.sendall(bytes(n_bytes // 6))
+            time.sleep(0.02)
+        status, error = answer(sock)
+    assert status == expected[0] and error.startswith(expected[1])
 
 
 def test_chunks_and_lies_about_lengths(url):
