@@ -116,6 +116,7 @@ def _first(data):
     return next(iter(data.manifest["splits"]))
 
 
+@pytest.mark.slow
 def test_waiting_is_what_the_jobs_say(tmp_path, made, monkeypatch, capsys):
     def pretraining():
         config = tiny_pretrain("")
