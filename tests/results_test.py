@@ -166,6 +166,19 @@ def test_speed_on_a_cpu():
         ) in text
 
 
+def test_start_memory_and_files():
+    text = (ROOT / "docs/speed.md").read_text()
+    for row in _rows("inference"):
+        if "process" in row:
+            cells = [f"`{row['process']}`", f"{row['seconds']:.2f}"]
+            cells += [f"{row['seconds / floor']:.2f}", f"{row['peak MiB']:,}"]
+        else:
+            cells = [f"{row['files']:,}", f"{row['clips/s']:.0f}"]
+            cells += [f"{row['embed / loop']:.2f}", f"{row['peak MiB']:,}"]
+            cells += [f"{row['peak MiB of the loop']:,}"]
+        assert f"| {row['network']} | {' | '.join(cells)} |" in text
+
+
 def test_compile_times():
     text = (ROOT / "docs/speed.md").read_text()
     for row in _rows("compile"):
