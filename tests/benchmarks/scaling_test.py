@@ -122,10 +122,3 @@ def test_what_was_measured_stands_on_the_page(rows, page):
 def test_speeds_of_v5e_stand_on_the_page(page):
     low, high = scaling.V5E_SPEED
     assert f"between {low:.2f} and {high:.2f} times as quick" in page
-
-
-def test_rates_of_reading_stand_on_the_page(page):
-    content = json.loads((ROOT / "benchmarks/results/read_cpu.json").read_text())
-    rates = [row["ours, clips/s"] for row in content["rows"] if row["crop_s"] == 10]
-    low, high = (round(rate, -3) for rate in (min(rates), max(rates)))
-    assert f"batches of {low:,} to {high:,}\nclips of 10 s a second" in page

@@ -16,15 +16,15 @@ def names(tmp_path_factory):
     text = (ROOT / "docs/tutorial.md").read_text()
     cells = [cell for kind, cell in blocks(text) if kind == "{code-cell} python"]
     assert len(cells) > 10
-    names, verbosity = {}, logging.get_verbosity()
+    names = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("tutorial"))
+        patch.setattr(logging, "set_verbosity", lambda level: None)  # nor of others
         patch.setattr(plt, "show", lambda: plt.close("all"))
         plt.switch_backend("agg")
         for cell in cells:
             exec(compile(cell, "docs/tutorial.md", "exec"), names)
         yield names
-    logging.set_verbosity(verbosity)
 
 
 def test_the_set_is_whole_and_sound(names):

@@ -130,7 +130,7 @@ def test_an_undefined_metric_is_refused(tmp_path):
 
 
 FULL = """
-import resource, sys
+import os, resource, sys
 from tests.aemjax.train.checkpoint_test import Checkpoints, card, state
 
 def limit(size):
@@ -148,7 +148,8 @@ for call in ("wait", "save", "close"):
         getattr(checkpoints, call)()
     except OSError as error:
         limit(resource.RLIM_INFINITY)
-        print("FOUND", call, error)
+        print("FOUND", call, error, flush=True)
+os._exit(0)  # threads of Orbax may wait for minutes for what could not be written
 """
 
 
