@@ -179,6 +179,14 @@ def test_start_memory_and_files():
         assert f"| {row['network']} | {' | '.join(cells)} |" in text
 
 
+def test_five_folds():
+    text = (ROOT / "docs/speed.md").read_text()
+    first, second = (row["time of five commands / of one"] for row in _rows("folds"))
+    assert (
+        f"took {first:.2f} times as long" in text and f", {second:.2f} times." in text
+    )
+
+
 def test_compile_times():
     text = (ROOT / "docs/speed.md").read_text()
     for row in _rows("compile"):
