@@ -247,7 +247,7 @@ def apply(module: nn.Module, variables: PyTree, *arguments, **options):
     """
     try:
         return module.apply(variables, *arguments, **options)
-    except FlaxError as error:
+    except (FlaxError, TypeError) as error:  # the latter of statistics' shapes
         raise ValueError(
             f"the weights are not those of the card's model: {error}; copy or make the "
             "network's folder again"

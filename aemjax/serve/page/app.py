@@ -27,7 +27,6 @@ from aemjax.serve.page.limits import MAX_OVERLAP, MAX_TOP_K, MAX_WINDOWS, Limits
 from aemjax.serve.page.neighbours import Neighbours
 from aemjax.serve.page.problems import answer_errors
 from aemjax.serve.page.receive import receive
-from aemjax.serve.page.trial import run_silence
 from aemjax.serve.page.turns import Turns
 
 # What cards do not say.
@@ -129,9 +128,10 @@ def _tried(
     classifier: Classifier, neighbours: Neighbours | None, limits: Limits, top_k: int
 ) -> Analyser:
     """Runs all once: damage shows now, and no request waits for its compilation."""
-    run_silence(classifier)
+    silence = np.zeros(classifier.sample_rate, np.float32)
+    classifier.embed(silence)
     front_end = FrontEnd(classifier)
-    front_end(np.zeros(classifier.sample_rate, np.float32))
+    front_end(silence)
     return Analyser(classifier, front_end, neighbours, limits, top_k)
 
 

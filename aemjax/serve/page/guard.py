@@ -58,7 +58,7 @@ class Guard:
         answer = self._refusal(scope) or self._app
         try:
             await answer(scope, exchange.receive, exchange.send)
-        except Exception:
+        except Exception:  # Starlette's handler is outside, and sends no `HEADERS`
             logging.getLogger("uvicorn.error").exception("A request failed")
             if exchange.has_begun:
                 raise

@@ -15,14 +15,18 @@ from aemjax.audio.read import AudioError, read_audio
 from aemjax.serve.classifier import Classifier
 from aemjax.serve.embed_files import embed_files
 from aemjax.serve.long_clips import run_whole
-from aemjax.serve.page.trial import run_silence
 
 # Of one file's embeddings, stored and computed again, by one network.
 SAME_COSINE = 0.999
-# What NumPy and Arrow raise for files that are damaged, or of another kind.
-UNREADABLE = (
-    *(AttributeError, EOFError, KeyError, MemoryError, NotImplementedError, OSError),
-    *(TypeError, ValueError, zipfile.BadZipFile, zlib.error),
+# What NumPy and Arrow raise for damaged files, depending on where the damage is.
+DAMAGE = (
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 
@@ -69,7 +73,7 @@ def load_neighbours(
         not run.
     """
     source = Path(source)
-    size = run_silence(classifier)["embedding"].shape[1]
+    size = len(classifier.embed(np.zeros(classifier.sample_rate, np.float32)))
     if source.is_dir():
         return Neighbours(*_embedded(source, classifier, leave_out))
     if source.suffix not in READERS:
@@ -79,7 +83,7 @@ def load_neighbours(
         )
     try:
         paths, embeddings = READERS[source.suffix](source)
-    except UNREADABLE as error:
+    except DAMAGE as error:
         raise ValueError(
             f"{source} cannot be read ({error}), expected a file of `aemjax embed`"
         ) from error
@@ -105,14 +109,21 @@ def _embedded(folder: Path, classifier: Classifier, leave_out: Callable):
 
 
 def _read_npz(path: Path):
-    with path.open("rb") as file, np.load(file) as found:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is no zip of arrays")
+        found = np.load(file)
         return found["paths"].ravel().tolist(), found["embeddings"]
 
 
 def _read_parquet(path: Path):
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.read_table(path, columns=["path", "embedding"])
+    kind = table.schema.field("embedding").type
+    if not pa.types.is_fixed_size_list(kind):
+        raise ValueError(f"its embeddings are of type {kind}, not lists of one size")
     values = table["embedding"].combine_chunks().flatten().to_numpy()
     return table["path"].to_pylist(), values.reshape(len(table), -1)
 

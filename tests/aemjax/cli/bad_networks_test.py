@@ -72,6 +72,10 @@ DAMAGES = {
         with_weights(params__head__dense__bias=lambda x: x[1:]),
         "the weights are not those of the card's model: .*shape.*; copy or make",
     ),
+    "statistics of another shape": (
+        with_weights(batch_stats__backbone__bn3__mean=lambda x: x[1:]),
+        "the weights are not those of the card's model: .*shape.*; copy or make",
+    ),
     "a card of bytes": (
         with_bytes(release.CARD, bytes(range(256))),
         r"card\.json is no card of ours: UnicodeDecodeError.*; copy it again",
