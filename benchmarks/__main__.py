@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from benchmarks import (
     storage,
     streaming,
     training,
+    waiting,
 )
 
 ON_A_CPU = {
@@ -51,6 +53,7 @@ BENCHMARKS = ON_A_CPU | {
     "scaling": scaling.run,
     "streaming": streaming.run,
     "training": training.run,
+    "waiting": waiting.run,
 }
 # No other may hold the device; they have --smoke.
 ALONE = {"accelerator", "compile", "evaluation", "pipeline", "scaling", "training"}
@@ -128,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "command": _command(name, options),
                 "commit": git_commit(),
                 "versions": versions(),
+                "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
                 "machine": f"{platform.machine()}, {device}, {len(jax.devices())}",
             }
             path = RESULTS / f"{name}_{jax.default_backend()}.json"

@@ -25,8 +25,8 @@ from benchmarks.parity import (
     FILES,
     NAMES,
     Engine,
-    has_pytorch,
     make_engine,
+    need_pytorch,
     pytorch_engine,
     pytorch_network,
     random_run,
@@ -64,11 +64,7 @@ def run(*, repeats: int) -> list[dict]:
     Raises:
       ImportError: if PyTorch is not installed.
     """
-    if not has_pytorch():
-        raise ImportError(
-            "PyTorch, which this project does not depend on, is not installed; `pip "
-            "install torch`"
-        )
+    need_pytorch()
     rows = []
     for name in NETWORKS:
         for row in rows_of_one_thread("benchmarks.latency", name, repeats):

@@ -240,6 +240,15 @@ def has_pytorch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
+def need_pytorch() -> None:
+    """Raises ImportError where it is not installed."""
+    if not has_pytorch():
+        raise ImportError(
+            "PyTorch, which this project does not depend on, is not installed; `pip "
+            "install torch`"
+        )
+
+
 def pytorch_network(spec: str):
     """The network of a checkpoint in PyTorch, for inference.
 

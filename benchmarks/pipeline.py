@@ -8,43 +8,36 @@ For each storage, crop and number of readers, clips a second from a warm page ca
 - bare reads of as many bytes from the same shards, by as many threads,
 
 in turn, so that a drifting machine cancels out; every clip was read once before, so that
-ours has checked it. Then the share of its time that training waits for data, as its own
-log says.
+ours has checked it.
 """
 
 import collections
 import contextlib
 import dataclasses
-import json
 import multiprocessing
 import os
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
 import numpy as np
 import soundfile as sf
-from ml_collections import ConfigDict
 
-import finetune.train
-import pretrain.train
 from aemjax.audio.augment import standardize
 from aemjax.audio.read import MIN_STD, SAMPLE_RATE
 from aemjax.data import records
 from aemjax.data.pipeline import CropBatches, train_batches
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
-from aemjax.data.splits import by_split
 from aemjax.data.synthetic import synthesize
 from aemjax.train.sharding import data_mesh, global_batch, shardings
-from benchmarks.parity import has_pytorch
-from configs.finetune import demo as finetuning_demo
-from configs.pretrain import demo as pretraining_demo
+from benchmarks.parity import need_pytorch
+from benchmarks.read import digits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,60 +46,48 @@ class Sizes:
 
     Attributes:
       clips: of the set, of `clip_s`; of one that is given, at least so many are read.
-      demo_clips: of the sets that the demo trains on.
       seconds: of each measurement.
-      steps: of each training.
     """
 
     clips: int = 300
-    demo_clips: int = 500
     clip_s: float = 10.0
     crops_s: tuple[float, ...] = (1.0, 10.0)
     batch: int = 32
     seconds: float = 1.0
-    steps: int = 200
 
 
-SMOKE = Sizes(
-    clips=40, demo_clips=100, clip_s=1.0, crops_s=(0.2,), batch=8, seconds=0.05, steps=8
-)
+SMOKE = Sizes(clips=40, clip_s=1.0, crops_s=(0.2,), batch=8, seconds=0.05)
 AHEAD = 2  # batches that are read ahead for each reader, on every side
-CLASSES, ESC_CLASSES = 20, 10  # of the demo
-DEMO_S, ESC_S = 2.0, 1.5
+CLASSES = 20
 
 
 def run(*, repeats: int, smoke: bool = False, data: str | None = None) -> list[dict]:
-    """Prints and returns a row for each storage, crop and number of readers, and training.
+    """Prints and returns a row for each storage, crop and number of readers.
 
     Args:
-      data: a prepared set to read, instead of synthetic ones; nothing is trained then.
+      data: a prepared set to read, instead of synthetic ones.
 
     Raises:
       ImportError: if PyTorch is not installed.
     """
-    if not has_pytorch():
-        raise ImportError(
-            "PyTorch, which this project does not depend on, is not installed; `pip "
-            "install torch`"
-        )
+    need_pytorch()
     sizes = SMOKE if smoke else Sizes()
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        sets = [PreparedSet(data)] if data else _make_sets(folder, sizes)
+        if data:
+            sets = [PreparedSet(data)]
+        else:
+            sets = make_sets(folder, clips=sizes.clips, seconds=sizes.clip_s)
         rows = []
         for source in sets:
             rows += compare(source, folder, sizes, repeats=repeats)
-        if not data:
-            rows += wait(folder, sets, sizes)
     return rows
 
 
-def _make_sets(folder: Path, sizes: Sizes) -> list[PreparedSet]:
+def make_sets(folder: Path, *, clips: int, seconds: float) -> list[PreparedSet]:
     """An AudioSet twin, prepared in every storage."""
     twin = folder / "twin"
-    synthesize(
-        "audioset", twin, clips=sizes.clips, classes=CLASSES, seconds=sizes.clip_s
-    )
+    synthesize("audioset", twin, clips=clips, classes=CLASSES, seconds=seconds)
     for storage in records.STORAGES:
         prepare("audioset", twin, folder / storage, storage=storage)
     return [PreparedSet(folder / storage) for storage in records.STORAGES]
@@ -177,17 +158,10 @@ def compare(
 
 def first_shards(data: PreparedSet, clips: int) -> tuple[list[Path], np.ndarray]:
     """(paths, rows) of the first shards that hold so many clips, or of all."""
-    paths, found = [], 0
-    for split, about in data.manifest["splits"].items():
-        counts = about["shard_clips"]
-        for number, count in enumerate(counts):
-            if found < clips:
-                name = records.shard_name(
-                    data.manifest["dataset"], split, number, len(counts)
-                )
-                paths.append(data.path / name)
-                found += count
-    return paths, np.arange(found)
+    paths, counts = data.shard_paths()
+    ends = np.cumsum(counts)
+    shards = min(int(np.searchsorted(ends, clips)) + 1, len(paths))
+    return [Path(path) for path in paths[:shards]], np.arange(ends[shards - 1])
 
 
 def write_files(data: PreparedSet, rows: np.ndarray, folder: Path) -> list[str]:
@@ -318,20 +292,15 @@ def _wait_for(batch) -> None:
 def summarize(rates: Sequence[Sequence[float]]) -> dict:
     """Medians of (ours, theirs, bare) in turn, so that a drifting machine cancels out."""
     mine, peer, limit = (statistics.median(side) for side in zip(*rates, strict=True))
-    ratios = [_digits(own / other) for own, other, _ in rates]
+    ratios = [digits(own / other) for own, other, _ in rates]
     return {
         "clips/s": round(mine),
         "DataLoader, clips/s": round(peer),
         "bare reads, clips/s": round(limit),
-        "/ DataLoader": _digits(statistics.median(ratios)),
-        "/ bare reads": _digits(statistics.median(a / c for a, _, c in rates)),
+        "/ DataLoader": digits(statistics.median(ratios)),
+        "/ bare reads": digits(statistics.median(a / c for a, _, c in rates)),
         "each / DataLoader": ratios,
     }
-
-
-def _digits(ratio: float) -> float:
-    """Three of them, however small it is."""
-    return float(f"{ratio:.3g}")
 
 
 def describe(row: dict) -> str:
@@ -341,57 +310,3 @@ def describe(row: dict) -> str:
         f"{row['clips/s']:6} clips/s, / DataLoader = {row['/ DataLoader']:.2f} "
         f"{row['each / DataLoader']}, / bare reads = {row['/ bare reads']:.3f}"
     )
-
-
-def wait(folder: Path, sets: Sequence[PreparedSet], sizes: Sizes) -> list[dict]:
-    """Rows of the demo's jobs, on sets as they have them and on those of `sets`."""
-    own = {
-        "audioset": {"classes": CLASSES, "seconds": min(DEMO_S, sizes.clip_s)},
-        "esc50": {"classes": ESC_CLASSES, "seconds": min(ESC_S, sizes.clip_s)},
-    }
-    for name, options in own.items():
-        synthesize(name, folder / f"{name}_twin", clips=sizes.demo_clips, **options)
-        prepare(name, folder / f"{name}_twin", folder / name)
-    pretraining = pretraining_demo.get_config, pretrain.train.train
-    finetuning = finetuning_demo.get_config, finetune.train.train
-    cases = {
-        "pretraining, the demo's clips": (*pretraining, (), folder / "audioset"),
-        "fine-tuning, the demo's clips": (
-            *finetuning,
-            ("scratch",),
-            folder / "esc50",
-        ),
-    }
-    for data in sets:
-        name = f"pretraining, {data.manifest['storage']}, {sizes.clip_s:g} s"
-        cases[name] = *pretraining, (), data.path
-    rows = []
-    for i, (name, (config, train, variant, path)) in enumerate(cases.items()):
-        work = folder / f"run{i}"
-        shares = waited(config(*variant), train, PreparedSet(path), work, sizes)
-        rows.append(
-            {
-                "training": name,
-                "steps": sizes.steps,
-                "waiting for data": round(statistics.median(shares), 5),
-                "each": [round(share, 5) for share in shares],
-            }
-        )
-        print(f"{name:<32} waits {rows[-1]['waiting for data']:.2%} of its time")
-    return rows
-
-
-def waited(
-    config: ConfigDict, train: Callable, data: PreparedSet, folder: Path, sizes: Sizes
-) -> list[float]:
-    """Shares of the time that a job waits for data, of each quarter of its steps."""
-    config.data.path = str(data.path)
-    config.data.crop_s = min(config.data.crop_s, min(sizes.crops_s))
-    clips = len(by_split(data, config.data.train))
-    epochs = sizes.steps * config.train.batch_size / clips
-    config.train.update(epochs=epochs, log_every_steps=max(1, sizes.steps // 4))
-    config.eval.every_epochs = epochs
-    train(config, folder)
-    (log,) = folder.rglob("metrics.jsonl")
-    lines = map(json.loads, log.read_text().splitlines())
-    return [line["train/data_wait"] for line in lines if "train/data_wait" in line]

@@ -209,18 +209,16 @@ def _rate(batches: Iterator, count: int) -> float:
 def _row(crop_s: int, peer: str, rates: list[tuple[float, float, float]]) -> dict:
     """Medians over measurements in turn, so that a drifting machine cancels out."""
     ours, theirs, first = (statistics.median(part) for part in zip(*rates, strict=True))
-    ratios = [_digits(a / b) for a, b, _ in rates]
+    ratios = [digits(a / b) for a, b, _ in rates]
     row = {
         "crop_s": crop_s,
         "DataLoader over": peer,
         "ours, clips/s": round(ours),
         "theirs, clips/s": round(theirs),
-        "ours / theirs": _digits(statistics.median(ratios)),
+        "ours / theirs": digits(statistics.median(ratios)),
         "ratios": ratios,
         "first reading, clips/s": round(first),
-        "first reading / theirs": _digits(
-            statistics.median(c / b for _, b, c in rates)
-        ),
+        "first reading / theirs": digits(statistics.median(c / b for _, b, c in rates)),
     }
     print(
         f"crops of {crop_s:>2} s, DataLoader over {peer:<12} ours {ours:7.0f}, theirs "
@@ -231,6 +229,6 @@ def _row(crop_s: int, peer: str, rates: list[tuple[float, float, float]]) -> dic
     return row
 
 
-def _digits(ratio: float) -> float:
-    """Three of them, however small it is."""
+def digits(ratio: float) -> float:
+    """Three significant ones, however small it is."""
     return float(f"{ratio:.3g}")

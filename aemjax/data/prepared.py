@@ -106,7 +106,7 @@ class PreparedSet:
         return column.astype(str) if column.dtype == object else column
 
     def _open_shards(self) -> ShardReader:
-        paths, counts = self._shard_paths()
+        paths, counts = self.shard_paths()
         try:
             return ShardReader(paths, counts)
         except RuntimeError:
@@ -122,7 +122,7 @@ class PreparedSet:
             f"{self.path / name} is missing or damaged ({reason}); prepare the set again"
         )
 
-    def _shard_paths(self) -> tuple[list[str], list[int]]:
+    def shard_paths(self) -> tuple[list[str], list[int]]:
         """Every shard, and how many records it holds."""
         paths, counts = [], []
         for split, about in self.manifest["splits"].items():

@@ -106,7 +106,7 @@ def test_each_network_has_a_process_of_one_core(monkeypatch, capsys):
         return subprocess.CompletedProcess(command, 0, stdout=json.dumps([row]))
 
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(latency, "has_pytorch", lambda: True)
+    monkeypatch.setattr(parity, "has_pytorch", lambda: True)
     cores = os.sched_getaffinity(0)
     rows = latency.run(repeats=3)
     assert started == [([name, "3"], 1) for name in latency.NETWORKS]
@@ -144,6 +144,6 @@ print(json.dumps(latency.measure({TINY}, 0.1, 1)))
 
 
 def test_without_pytorch(monkeypatch):
-    monkeypatch.setattr(latency, "has_pytorch", lambda: False)
+    monkeypatch.setattr(parity, "has_pytorch", lambda: False)
     with pytest.raises(ImportError, match="^PyTorch, .* not installed; `pip install t"):
         latency.run(repeats=1)

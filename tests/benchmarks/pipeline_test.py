@@ -10,17 +10,14 @@ import pytest
 from aemjax.audio.augment import standardize
 from aemjax.data.pipeline import CropBatches, read_crop
 from benchmarks import __main__ as main
-from benchmarks import pipeline
-from tests.jobs import tiny_finetune, tiny_pretrain
+from benchmarks import parity, pipeline
 
 SIZES = pipeline.Sizes(
     clips=30,
-    demo_clips=50,
     clip_s=0.5,
     crops_s=(0.2,),
     batch=4,
     seconds=0.01,
-    steps=8,
 )
 
 
@@ -28,7 +25,7 @@ SIZES = pipeline.Sizes(
 def made(tmp_path_factory):
     """(folder, its two sets), of clips that are shorter than 0.5 s or as long."""
     folder = tmp_path_factory.mktemp("pipeline")
-    return folder, pipeline._make_sets(folder, SIZES)
+    return folder, pipeline.make_sets(folder, clips=30, seconds=0.5)
 
 
 def standardized(*batch):
@@ -116,36 +113,6 @@ def _first(data):
     return next(iter(data.manifest["splits"]))
 
 
-@pytest.mark.slow
-def test_waiting_is_what_the_jobs_say(tmp_path, made, monkeypatch, capsys):
-    def pretraining():
-        config = tiny_pretrain("")
-        config.model.num_classes = pipeline.CLASSES
-        return config
-
-    def finetuning(variant):
-        config = tiny_finetune("", variant)
-        config.data.update(protocol="lists", train="full:1,2,3", eval="full:4,5")
-        config.data.fold = 0
-        return config
-
-    configs = {
-        pipeline.pretraining_demo: pretraining,
-        pipeline.finetuning_demo: finetuning,
-    }
-    for module, get_config in configs.items():
-        monkeypatch.setattr(module, "get_config", get_config)
-    rows = pipeline.wait(tmp_path, made[1][1:], SIZES)
-    assert [row["training"] for row in rows] == [
-        "pretraining, the demo's clips",
-        "fine-tuning, the demo's clips",
-        "pretraining, flac, 0.5 s",
-    ]
-    for row in rows:
-        assert len(row["each"]) >= 4 and 0 <= row["waiting for data"] < 1
-    assert capsys.readouterr().out.count(" waits ") == 3
-
-
 def test_a_row_by_hand():
     row = pipeline.summarize([(8, 4, 16), (6, 6, 60), (9, 3, 90)])
     assert row == {
@@ -159,7 +126,7 @@ def test_a_row_by_hand():
 
 
 def test_without_pytorch(monkeypatch):
-    monkeypatch.setattr(pipeline, "has_pytorch", lambda: False)
+    monkeypatch.setattr(parity, "has_pytorch", lambda: False)
     with pytest.raises(ImportError, match="^PyTorch, .* not installed; `pip install t"):
         pipeline.run(repeats=1)
 

@@ -122,8 +122,8 @@ def _read_parquet(path: Path):
 
     table = pq.read_table(path, columns=["path", "embedding"])
     kind = table.schema.field("embedding").type
-    if not pa.types.is_fixed_size_list(kind):
-        raise ValueError(f"its embeddings are of type {kind}, not lists of one size")
+    if not (pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise ValueError(f"its embeddings are of type {kind}, not lists")
     values = table["embedding"].combine_chunks().flatten().to_numpy()
     return table["path"].to_pylist(), values.reshape(len(table), -1)
 
