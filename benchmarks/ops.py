@@ -6,6 +6,7 @@ Those of the platform that it runs on: a CPU, or a GPU.
 import statistics
 import time
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -54,6 +55,11 @@ def _on_a_cpu() -> dict:
             lambda x, w: ops.pointwise_conv(x, w, (1, 1), "VALID"),
             (image, matrix),
         ),
+        "1x1, of rows": (
+            lambda x, w: _normalized(x @ w[0, 0]),
+            lambda x, w: _normalized(ops.product_of_rows(x, w[0, 0])),
+            (image, matrix),
+        ),
         "conv3": (
             conv(ops.plain_one_channel_conv),
             conv(ops.patches_gradient_conv),
@@ -98,6 +104,11 @@ def _random(*shapes: tuple[int, ...], dtype=jnp.float32) -> list[jax.Array]:
     keys = jax.random.split(jax.random.key(0), len(shapes))
     pairs = zip(keys, shapes, strict=True)
     return [jax.random.normal(key, shape, dtype) for key, shape in pairs]
+
+
+def _normalized(x):
+    """As behind every convolution: what comes back to it is not just there."""
+    return nn.relu((x - x.mean((0, 1, 2))) * lax.rsqrt(x.var((0, 1, 2)) + 1e-5))
 
 
 def _plain_pointwise(x, kernel):

@@ -56,6 +56,23 @@ def test_gains_of_esc10(esc10, model):
     assert re.search(shown, text)
 
 
+def test_gains_of_spectra(esc10):
+    text = (RESULTS / "spectral.md").read_text()
+    runs = json.loads((RESULTS / "spectral.json").read_text())["runs"]
+    found = {run["run"]: np.array(run["last"]["accuracy"]) for run in runs}
+    log_mel, mfcc = found["esc10_log_mel"], found["esc10_mfcc"]
+    llf1 = np.array(esc10[1]["esc10_aemresnet_scratch"]["last"]["accuracy"]["folds"])
+    assert f"log-mel - `llf1` ({spread(llf1)})" in text
+    for against, gains in (
+        (f"log-mel - `llf1` ({spread(llf1)})", log_mel - llf1),
+        ("MFCC - `llf1`", mfcc - llf1),
+        ("log-mel - MFCC", log_mel - mfcc),
+    ):
+        low, high = fold_interval(list(gains))
+        points = f"{100 * gains.mean():+.2f} ({100 * low:.1f} to {100 * high:.1f})"
+        assert f"| {against} | {points} |" in text
+
+
 def pages():
     """(page, run, column, cell) of every table whose rows are runs."""
     for path in sorted(RESULTS.glob("*.md")):

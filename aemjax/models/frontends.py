@@ -7,9 +7,11 @@ so to `summarize` by a property `matrix_macs`, multiply-accumulates per frame by
 """
 
 import functools
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -129,3 +131,11 @@ def llf_sizes(spec: str) -> dict[str, int]:
             )
     names = ("kernel1", "stride1", "kernel2", "stride2")
     return dict(zip(names, sizes, strict=True))
+
+
+def first_kernel(params: Mapping) -> Float[np.ndarray, "taps 1 c"] | None:
+    """The LLF's first convolution; None of a front end without one, such as log-mel."""
+    kernel = params.get("frontend", {}).get("conv1", {}).get("kernel")
+    if kernel is None or np.ndim(kernel) != 3 or np.shape(kernel)[1] != 1:
+        return None
+    return np.asarray(kernel, np.float32)

@@ -1,21 +1,11 @@
 """The filters that a learned front end begins with."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Float
 
 from aemjax.audio.read import SAMPLE_RATE
 
 BINS = 256  # of 0 Hz to half the sample rate, both ends included one more
-
-
-def first_kernel(params: Mapping) -> Float[np.ndarray, "taps 1 c"] | None:
-    """The LLF's first convolution; None of a front end without one, such as log-mel."""
-    kernel = params.get("frontend", {}).get("conv1", {}).get("kernel")
-    if kernel is None or np.ndim(kernel) != 3 or np.shape(kernel)[1] != 1:
-        return None
-    return np.asarray(kernel, np.float32)
 
 
 def responses(

@@ -6,6 +6,7 @@ import numpy as np
 
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import Division, Protocol, divide, hold_out
+from aemjax.models.frontends import first_kernel
 from aemjax.report import embedding_map, figures, filters, published
 from aemjax.report.comparison import parameter_counts
 from aemjax.report.runs import EVALUATED, Run
@@ -185,7 +186,7 @@ def _add_filters(section: Section, run: Run) -> None:
         section.remarks.append(f"No filters: {run.checkpoint}.")
         return
     weights, _, step = run.checkpoint
-    kernel = filters.first_kernel(weights["params"])
+    kernel = first_kernel(weights["params"])
     if kernel is None:
         front = run.config["model"]["frontend"]
         section.remarks.append(f"No learned filters: the front end {front} has none.")

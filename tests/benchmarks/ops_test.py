@@ -5,7 +5,7 @@ import pytest
 from benchmarks import ops
 
 
-@pytest.mark.parametrize(("cases", "count"), [("_on_a_cpu", 8), ("_on_a_gpu", 6)])
+@pytest.mark.parametrize(("cases", "count"), [("_on_a_cpu", 10), ("_on_a_gpu", 6)])
 def test_every_operation_is_compared(monkeypatch, cases, count):
     monkeypatch.setattr(ops, "_on_a_cpu", getattr(ops, cases))
     monkeypatch.setattr(ops, "IMAGE", (2, 4, 6, 8))

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Int
 from aemjax.audio.lengths import bucket_samples
 from aemjax.audio.read import standardize
 from aemjax.models.aemnet import parts
-from aemjax.report.filters import first_kernel
+from aemjax.models.frontends import first_kernel
 from aemjax.serve.classifier import Classifier, apply
 from aemjax.serve.waveforms import Waveform
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import signal
 
+from aemjax.models.frontends import first_kernel
 from aemjax.report import embedding_map, figures
-from aemjax.report.filters import first_kernel, responses
+from aemjax.report.filters import responses
 from aemjax.report.inputs import read_folders
 from aemjax.report.svg import make_names_unique, new_figure, to_svg
 from aemjax.report.sweep_figures import (
