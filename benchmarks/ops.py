@@ -108,7 +108,8 @@ def _random(*shapes: tuple[int, ...], dtype=jnp.float32) -> list[jax.Array]:
 
 def _normalized(x):
     """As behind every convolution: what comes back to it is not just there."""
-    return nn.relu((x - x.mean((0, 1, 2))) * lax.rsqrt(x.var((0, 1, 2)) + 1e-5))
+    over = {"axis": (0, 1, 2), "keepdims": True}
+    return nn.relu((x - x.mean(**over)) * lax.rsqrt(x.var(**over) + 1e-5))
 
 
 def _plain_pointwise(x, kernel):
