@@ -9,7 +9,7 @@ docs/sweeps.md has the rest.
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -96,7 +96,7 @@ def sweep(
     if "data.path" not in facts["sweep"]["parameters"]:
         facts["data_fingerprint"] = PreparedSet(config.data.path).fingerprint
     facts = json.loads(json.dumps(facts))
-    _open_folder(folder, facts)
+    workdir.open_workdir(folder, facts)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with (
@@ -168,17 +168,6 @@ def _sampler(
                 "out, or take --sampler=random"
             )
     return name
-
-
-def _open_folder(folder: Path, facts: Mapping) -> None:
-    for attempt in (1, 2):
-        try:
-            workdir.open_workdir(folder, facts)
-            return
-        except ValueError:
-            # A second process may look in just when the first makes the folder.
-            if attempt == 2 or not (folder / workdir.CONFIG).is_file():
-                raise
 
 
 def _train_next(queue: Trials, **options) -> bool:

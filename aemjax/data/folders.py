@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,31 @@ def write_text(path: AnyPath, text: str) -> None:
     try:
         temporary.write_text(text)
         os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_new_text(path: AnyPath, text: str) -> None:
+    """Writes a whole file where there is none; of several processes one succeeds.
+
+    A bucket, and a file system without hard links, cannot tell who is the first: the last
+    stays.
+
+    Raises:
+      FileExistsError: if it is there.
+    """
+    if is_remote(path):
+        path.write_text(text)
+        return
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_text(text)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

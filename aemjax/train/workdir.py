@@ -11,12 +11,22 @@ from typing import Any
 
 from absl import logging
 
-from aemjax.data.folders import AnyPath, as_path, is_remote, lock_file, write_text
+from aemjax.data.folders import (
+    AnyPath,
+    as_path,
+    is_remote,
+    lock_file,
+    write_new_text,
+    write_text,
+)
 from aemjax.train.distributed import agree
 
 CONFIG = "config.json"
 RESULTS = "results.json"
 PACKAGES = ("aemjax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+_ABOUT = ("config", "commit", "versions")
+_WAY_OUT = "restore the file, or take another folder"
 
 # What may change when a run is resumed: where things lie and how they are logged.
 FREE = (
@@ -50,22 +60,24 @@ def open_workdir(workdir: str | AnyPath, config: Mapping[str, Any]) -> bool:
 def _open(workdir: AnyPath, config: Mapping[str, Any]) -> bool:
     config = json.loads(json.dumps(dict(config)))
     path = workdir / CONFIG
-    if path.is_file():
-        found = bound(json.loads(path.read_text())["config"])
-        if found != (wanted := bound(config)):
+    # Looked at before CONFIG, which another process may be writing now.
+    used = workdir.is_dir() and any(p.suffix != ".tmp" for p in workdir.iterdir())
+    if not path.is_file():
+        if used:
             raise ValueError(
-                f"{workdir} is the run of another config; "
-                + difference(found, wanted, "its config.json", "this config")
-                + "\nuse another --workdir, or the old config"
+                f"{workdir} is not empty and holds no {CONFIG}; choose another --workdir"
             )
-    elif workdir.is_dir() and any(p.suffix != ".tmp" for p in workdir.iterdir()):
-        raise ValueError(
-            f"{workdir} is not empty and holds no {CONFIG}; choose another --workdir"
-        )
-    else:
         workdir.mkdir(parents=True, exist_ok=True)
         about = {"config": config, "commit": git_commit(), "versions": versions()}
-        write_text(path, _json(about))
+        with contextlib.suppress(FileExistsError):
+            write_new_text(path, _json(about))
+    found = bound(_read(path, *_ABOUT)["config"])
+    if found != (wanted := bound(config)):
+        raise ValueError(
+            f"{workdir} is the run of another config; "
+            + difference(found, wanted, "its config.json", "this config")
+            + "\nuse another --workdir, or the old config"
+        )
     return (workdir / RESULTS).is_file()
 
 
@@ -127,17 +139,21 @@ def read_results(workdir: str | AnyPath) -> dict[str, Any]:
     """The results of a finished run.
 
     Raises:
-      ValueError: if there are none.
+      ValueError: if there are none, or the file is damaged.
     """
     path = as_path(workdir) / RESULTS
     if not path.is_file():
         raise ValueError(f"{workdir} has no {RESULTS}; is the run finished?")
-    return json.loads(path.read_text())
+    return _read(path)
 
 
 def read_config(workdir: str | AnyPath) -> dict[str, Any]:
-    """What config.json of a run's folder says: "config", "commit", "versions"."""
-    return json.loads((as_path(workdir) / CONFIG).read_text())
+    """What config.json of a run's folder says: "config", "commit", "versions".
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    return _read(as_path(workdir) / CONFIG, *_ABOUT)
 
 
 def write_results(workdir: str | AnyPath, results: Mapping[str, Any]) -> None:
@@ -147,6 +163,17 @@ def write_results(workdir: str | AnyPath, results: Mapping[str, Any]) -> None:
       OSError: if it cannot be written; ValueError where there are several processes.
     """
     agree(lambda: write_text(as_path(workdir) / RESULTS, _json(results)))
+
+
+def _read(path: AnyPath, *keys: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:  # of JSON, of UTF-8
+        raise ValueError(f"{path} is damaged ({error}); {_WAY_OUT}") from error
+    if not isinstance(value, dict) or (missing := [k for k in keys if k not in value]):
+        told = "no object" if not isinstance(value, dict) else f"no {missing[0]!r}"
+        raise ValueError(f"{path} is damaged ({told} in it); {_WAY_OUT}")
+    return value
 
 
 def _json(value: Any) -> str:

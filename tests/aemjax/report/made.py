@@ -115,7 +115,8 @@ def write_run(
         (fold / "metrics.jsonl").write_text(
             "".join(json.dumps(x) + "\n" for x in lines)
         )
-    _write(folder, "config.json", {"config": about, "commit": "c0ffee" * 6 + "+"})
+    made_by = {"commit": "c0ffee" * 6 + "+", "versions": {"aemjax": "0.1.0"}}
+    _write(folder, "config.json", {"config": about, **made_by})
     _write(folder, "results.json", results)
     return results
 

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from upath import UPath
@@ -45,6 +46,46 @@ def test_a_folder_that_holds_something_else_is_refused(folder):
     (folder / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="is not empty and holds no config.json"):
         workdir.open_workdir(str(folder), CONFIG)
+
+
+@pytest.mark.parametrize("theirs", [CONFIG, CONFIG | {"seed": 1}])
+def test_of_two_that_begin_at_once_one_makes_the_folder(tmp_path, monkeypatch, theirs):
+    link = os.link
+
+    def a_moment_later(*paths):
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(os, "link", link)
+            workdir.open_workdir(tmp_path / "run", theirs)
+        link(*paths)
+
+    monkeypatch.setattr(os, "link", a_moment_later)
+    if theirs == CONFIG:
+        assert not workdir.open_workdir(tmp_path / "run", CONFIG)
+    else:
+        with pytest.raises(ValueError, match="seed: 1 in its config.json, 0 in this"):
+            workdir.open_workdir(tmp_path / "run", CONFIG)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+    assert workdir.read_config(tmp_path / "run")["config"]["seed"] == theirs["seed"]
+
+
+def test_a_folder_is_made_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert not workdir.open_workdir(tmp_path / "run", CONFIG)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "\udcff", "[]", '{"config": {}}'])
+def test_a_damaged_file_is_named(folder, damaged):
+    workdir.open_workdir(str(folder), CONFIG)
+    content = damaged.encode(errors="surrogateescape")
+    (folder / "config.json").write_bytes(content)
+    for read in (workdir.read_config, lambda f: workdir.open_workdir(f, CONFIG)):
+        with pytest.raises(ValueError, match="config.json is damaged .*; restore the"):
+            read(str(folder))
+    assert (folder / "config.json").read_bytes() == content
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
