@@ -17,6 +17,7 @@ from benchmarks import (
     compile,
     evaluation,
     folds,
+    frontends,
     inference,
     latency,
     loop,
@@ -46,6 +47,7 @@ BENCHMARKS = ON_A_CPU | {
     "compile": compile.run,
     "evaluation": evaluation.run,
     "folds": folds.run,
+    "frontends": frontends.run,
     "inference": inference.run,
     "latency": latency.run,
     "parity": parity.run,
@@ -56,7 +58,15 @@ BENCHMARKS = ON_A_CPU | {
     "waiting": waiting.run,
 }
 # No other may hold the device; they have --smoke.
-ALONE = {"accelerator", "compile", "evaluation", "pipeline", "scaling", "training"}
+ALONE = {
+    "accelerator",
+    "compile",
+    "evaluation",
+    "frontends",
+    "pipeline",
+    "scaling",
+    "training",
+}
 OPTIONS = {"parity": ("runs", "data", "split"), "pipeline": ("data",)}  # of theirs
 RESULTS = Path(__file__).parent / "results"
 

@@ -42,7 +42,15 @@ ON_A_GPU = [
 ]
 ON_A_CPU = [
     *((model, 1.0, 16, "float32", True) for model in MODELS),
-    (SMALL_DW, 10.0, 4, "float32", True),
+    *((model, 5.0, 4, "float32", True) for model in MODELS),
+    *((model, 10.0, 4, "float32", True) for model in MODELS),
+    *(
+        (model, 1.0, batch, "float32", True)
+        for model in (AEMRESNET, SMALL_DW)
+        for batch in (4, 64)
+    ),
+    *((model, 1.0, 16, "float32", False) for model in (AEMRESNET, SMALL_DW)),
+    (SMALL_DW, 1.0, 16, "bfloat16", True),
 ]
 SMOKE = [
     ({"name": "aemnet_dw", "width": 0.125}, 0.2, 4, "float32", True),
