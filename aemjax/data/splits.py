@@ -15,6 +15,7 @@ share is counted, so that a result can say it.
 import dataclasses
 
 import numpy as np
+import scipy.sparse
 from sklearn.model_selection import (
     StratifiedGroupKFold,
     StratifiedKFold,
@@ -25,7 +26,9 @@ from aemjax.data.prepared import PreparedSet
 
 PROTOCOLS = ("official", "kfold", "draws", "lists")
 EVAL_SHARE = 0.2  # of `draws`
-CANDIDATES = 100  # of a grouped draw, of which the most stratified is taken
+# Of so many draws of groups the best is taken, or of fewer if that is many groups in all.
+DRAWS = 100
+GROUPS_TRIED = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,9 +154,7 @@ def hold_out(
             "data.validation_share to 0"
         )
     rng = np.random.default_rng((seed, division.number))
-    drawn = np.isin(
-        groups, _draw_groups(rng, groups, _first_classes(data)[rows], share)
-    )
+    drawn = np.isin(groups, _draw_groups(rng, groups, data.labels_of(rows), share))
     train = np.sort(rows[~drawn])
     return dataclasses.replace(
         division,
@@ -247,7 +248,7 @@ def _kfold(data: PreparedSet, order: np.ndarray, protocol: Protocol):
 
 
 def _draws(data: PreparedSet, order: np.ndarray, protocol: Protocol):
-    """Independent draws; of grouped ones the most stratified of a hundred."""
+    """Independent draws."""
     at_least = round(1 / EVAL_SHARE)
     classes = _classes(data, at_least=at_least)[order]
     if not protocol.grouped:
@@ -257,35 +258,58 @@ def _draws(data: PreparedSet, order: np.ndarray, protocol: Protocol):
         yield from drawer.split(classes, classes)
         return
     groups = np.unique(_groups(data, at_least)[order], return_inverse=True)[1]
+    labels = data.labels_of(order)
     for number in range(protocol.folds):
         rng = np.random.default_rng((protocol.seed, number))
-        drawn = np.isin(groups, _draw_groups(rng, groups, classes, EVAL_SHARE))
+        drawn = np.isin(groups, _draw_groups(rng, groups, labels, EVAL_SHARE))
         yield np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
 
 def _draw_groups(
-    rng: np.random.Generator, groups: np.ndarray, classes: np.ndarray, share: float
-) -> np.ndarray:
-    """Groups, not all, that have such a share of the clips, and about that of each class.
+    rng: np.random.Generator,
+    groups: np.ndarray,
+    labels: tuple[np.ndarray, np.ndarray],
+    share: float,
+) -> list[int]:
+    """Groups, not all, that have about such a share of the clips of every class.
 
-    scikit-learn has no such draw: its folds by group and class put the same large groups
-    together whatever the seed, and its draws by group count groups, not clips.
+    One after the other in random order is taken where that brings the classes nearer to
+    their share: where every group is one clip, the draw is stratified. Of several such
+    draws the best is returned, or the first that is within a clip. scikit-learn has no
+    such draw: its folds by group and class put the same large groups together whatever
+    the seed, and its draws by group disregard classes.
+
+    Args:
+      groups: of each clip, from 0.
+      labels: of `PreparedSet.labels_of`.
     """
-    table = np.zeros((groups.max() + 1, classes.max() + 1))  # group, class
-    np.add.at(table, (groups, classes), 1)
+    clips = np.append(labels[0], np.arange(len(groups)))
+    present = np.unique(labels[1], return_inverse=True)[1]
+    classes = np.append(present + 1, np.zeros(len(groups), int))  # 0: of every clip
+    table = scipy.sparse.coo_array((np.ones(len(clips)), (groups[clips], classes)))
+    table = table.tocsr()  # how often a group has a class
     total = table.sum(axis=0)
-    present = total > 0
 
-    def candidate() -> np.ndarray:
-        drawn = rng.permutation(len(table))
-        clips = np.cumsum(table[drawn].sum(axis=1))
-        return drawn[: 1 + np.abs(clips[:-1] - share * clips[-1]).argmin()]
+    def draw() -> tuple[float, list[int]]:
+        missing = share * total
+        order = rng.permutation(table.shape[0]).tolist()
+        drawn = []
+        for group in order:
+            own = slice(*table.indptr[group : group + 2])
+            of, clips = table.indices[own], table.data[own]
+            # By how much the sum over classes of (missing / total)^2 would change.
+            change = clips * (clips - 2 * missing[of]) / total[of] ** 2
+            if change.sum() < 0:
+                missing[of] -= clips
+                drawn.append(group)
+        exact = abs(missing).max() < 1
+        deviation = 0.0 if exact else (abs(missing) / total).max()
+        return deviation, drawn[: len(order) - 1] or order[:1]
 
-    def deviation(drawn: np.ndarray) -> float:
-        shares = table[drawn].sum(axis=0)[present] / total[present]
-        return np.abs(shares - share).max()
-
-    return min((candidate() for _ in range(CANDIDATES)), key=deviation)
+    draws = [draw()]
+    while min(draws)[0] and len(draws) < min(DRAWS, GROUPS_TRIED / table.shape[0]):
+        draws.append(draw())
+    return min(draws)[1]
 
 
 def group_names(data: PreparedSet, rows: np.ndarray) -> np.ndarray:
@@ -304,18 +328,22 @@ def _groups(data: PreparedSet, at_least: int) -> np.ndarray:
 
 
 def _classes(data: PreparedSet, *, at_least: int) -> np.ndarray:
-    classes = _first_classes(data)
-    present, clips = np.unique(classes, return_counts=True)
-    rarest = clips.argmin()
+    """Of each clip the class by which it is drawn: of several, that of fewest clips.
+
+    Where so few are drawn by a class that folds could not share them, they count as of
+    the class by which most are.
+    """
+    clips = np.bincount(data.label_ids, minlength=len(data.label_names))
+    present = np.flatnonzero(clips)
+    rarest = present[clips[present].argmin()]
     if clips[rarest] < at_least:
         raise ValueError(
-            f"{data.path}: class {data.label_names[present[rarest]]!r} has "
-            f"{clips[rarest]} clips, too few for {at_least} stratified folds; ask for "
-            "fewer, or name splits with protocol 'lists'"
+            f"{data.path}: class {data.label_names[rarest]!r} has {clips[rarest]} clips, "
+            f"too few for {at_least} stratified folds; ask for fewer, or name splits with "
+            "protocol 'lists'"
         )
-    return classes
-
-
-def _first_classes(data: PreparedSet) -> np.ndarray:
-    # Of several labels the first counts; some class may never be the first.
-    return data.label_ids[data.label_offsets[:-1]]
+    by_clips = np.argsort(clips, kind="stable")
+    rank = np.argsort(by_clips)[data.label_ids]
+    classes = by_clips[np.minimum.reduceat(rank, data.label_offsets[:-1])]
+    drawn_by = np.bincount(classes)
+    return np.where(drawn_by[classes] < at_least, drawn_by.argmax(), classes)

@@ -205,6 +205,62 @@ def test_folds_of_several_labels(set_of):
         assert data.labels_multi_hot(division.eval).sum(axis=0).tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("name", ["kfold", "draws"])
+def test_rare_labels_beside_others_are_shared_too(set_of, name):
+    """By no clip's first label, b would be known; some clips have the rarest alone."""
+    rows = [("a;b", "full", 0, "")] * 50 + [("b", "full", 0, "")] * 3
+    rows += [("a;b;c", "full", 0, "")] * 10 + [("c", "full", 0, "")] * 2
+    data = set_of(rows)
+    for division in splits.divide(data, Protocol(name)):
+        a, b, c = data.labels_multi_hot(division.eval).sum(axis=0)
+        assert abs(a - 12) <= 2 and abs(b - 12.6) <= 1.6 and 2 <= c <= 3
+
+
+@pytest.mark.parametrize("in_groups", [True, False])
+def test_every_draw_has_its_share_of_every_class(set_of, in_groups):
+    data = set_of([(f"c{i % 20:02}", "full", 0, "") for i in range(100)])
+    for division in splits.divide(data, Protocol("draws", grouped=in_groups)):
+        assert data.labels_multi_hot(division.eval).sum(axis=0).tolist() == [1] * 20
+    before, after = held_out(data, share=0.25, grouped=in_groups)
+    total, drawn = (
+        data.labels_multi_hot(rows).sum(axis=0)
+        for rows in (before.train, after.validation)
+    )
+    assert abs(drawn - 0.25 * total).max() < 1 and drawn.sum() == 20
+
+
+def test_draws_of_groups_are_near_their_share_of_every_class(set_of):
+    """Groups of 1 to 6 clips of a class, as the sources of ESC-50."""
+    sizes = np.random.default_rng(0).integers(1, 7, 400)
+    rows = [
+        (f"c{i % 20:02}", "full", 0, f"g{i}")
+        for i, size in enumerate(sizes)
+        for _ in range(size)
+    ]
+    data = set_of(rows)
+    total = data.labels_multi_hot(np.arange(len(data))).sum(axis=0)
+    for division in splits.divide(data, Protocol("draws")):
+        drawn = data.labels_multi_hot(division.eval).sum(axis=0)
+        assert abs(drawn - 0.2 * total).max() <= 3.5
+
+
+def test_a_class_that_does_not_train_is_of_no_matter(set_of):
+    data = set_of([("abc"[min(i % 4, 2)], "full", 0, f"g{i // 9}") for i in range(180)])
+    rows = np.flatnonzero(data.label_ids != 1)
+    division = splits.Division(1, rows, np.flatnonzero(data.label_ids == 1))
+    after = splits.hold_out(data, division, share=0.2, seed=0, grouped=True)
+    a, b, c = data.labels_multi_hot(after.validation).sum(axis=0)
+    assert abs(a - 9) <= 2 and b == 0 and abs(c - 18) <= 2
+
+
+def test_two_groups_are_parted(set_of):
+    data = set_of([("ab"[i % 2], "full", 0, f"g{i % 10 // 5}") for i in range(40)])
+    for share in (0.05, 0.95):
+        _, after = held_out(data, share=share)
+        assert len(set(data.group[after.validation])) == 1
+        assert len(set(data.group[after.train])) == 1
+
+
 def test_folds_are_numbered_for_all_clips_or_none(set_of):
     data = set_of([("ab"[i % 2], "full", i % 3, "") for i in range(12)])
     with pytest.raises(ValueError, match="4 of 12 clips have no fold, the first: '"):
