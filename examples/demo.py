@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from aemjax.report.table import finetuning_table
+from aemjax.report.table import side_by_side
 from aemjax.train.workdir import read_results
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def main() -> None:
         print(f"\n$ {line}", flush=True)
         run(shlex.split(line), compiled=ROOT / out / "compiled")
     runs = [ROOT / out / "finetuned", ROOT / out / "scratch"]
-    print(f"\n{finetuning_table(runs)}\n")
+    print(f"\n{side_by_side(runs)}\n")
     finetuned, scratch = (
         read_results(run)["summary"]["last"]["accuracy"]["mean"] for run in runs
     )

@@ -174,6 +174,7 @@ def train(
             profiler=profiler,
         )
         results = {
+            "dataset": data.manifest["dataset"],
             "split": protocol.describe(data),
             "steps": total_steps,
             "train_clips": len(train_rows),

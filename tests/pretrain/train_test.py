@@ -17,6 +17,7 @@ def test_a_run_leaves_what_it_promises(pretrained, audioset):
     clips = len(by_split(data, "unbalanced_train+balanced_train"))
     results = json.loads((pretrained / "results.json").read_text())
     assert results["train_clips"] == clips
+    assert results["dataset"] == "audioset"
     assert results["steps"] == round(2 * clips / 16)
     config = json.loads((pretrained / "config.json").read_text())
     assert config["config"]["data_fingerprint"] == data.fingerprint

@@ -96,6 +96,16 @@ def test_what_differs_in_one_thing_repeats_nothing(tmp_path, change):
     assert len(comparison(published.TABLE5, [other])) == 1
 
 
+@pytest.mark.parametrize(
+    ("train", "evaluated", "whole"),
+    [(1_800_000, 17_500, True), (700, 17_500, False), (1_800_000, 150, False)],
+)
+def test_most_of_audioset_is_as_whole_as_it_gets(tmp_path, train, evaluated, whole):
+    made.write_pretraining(tmp_path / "run", train_clips=train, eval_clips=evaluated)
+    found = ours(published.PRETRAINING, [read_run(tmp_path / "run")])
+    assert bool(found) == whole
+
+
 @pytest.mark.parametrize("fraction", [0.3, 0.1 * 3])
 def test_the_share_of_the_rate_is_part_of_a_row(tmp_path, fraction):
     made.write_run(tmp_path / "run", optimizer__lr_fraction=fraction)

@@ -121,6 +121,30 @@ def write_run(
     return results
 
 
+def write_pretraining(folder, *, train_clips, eval_clips):
+    """Checkpoint #1's run without checkpoints."""
+    folder.mkdir()
+    about = config(
+        model__num_classes=527,
+        data__train="unbalanced_train",
+        data__eval="eval",
+        checkpoint__metric="mAP",
+    )
+    last = {"mAP": 0.05, "clips": eval_clips}
+    results = {
+        "dataset": "audioset",
+        "split": "official unbalanced_train -> eval",
+        "steps": 7,
+        "train_clips": train_clips,
+        "last": last,
+        "best_step": 7,
+        "best": last,
+    }
+    made_by = {"commit": "c0ffee" * 6, "versions": {"aemjax": "0.1.0"}}
+    _write(folder, "config.json", {"config": about, **made_by})
+    _write(folder, "results.json", results)
+
+
 def write_sweep(folder, trials, *, parameters, metric="AS", **changes):
     """A sweep of {"parameters", "value", ...}; what a trial leaves out is filled in."""
     folder.mkdir(parents=True, exist_ok=True)

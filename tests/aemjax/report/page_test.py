@@ -231,14 +231,16 @@ def test_nothing_is_written_where_a_folder_is_no_run(tmp_path, capsys):
 
 
 def test_without_a_folder_to_write_to_tables_are_printed(tmp_path, capsys):
-    results = made.write_run(tmp_path / "run", folds=2)
+    folders = [tmp_path / "a/run", tmp_path / "b/run"]
+    results = [made.write_run(folder, folds=2) for folder in folders]
     trials = [{"parameters": {"a": n}, "value": n / 4} for n in (1, 3)]
     made.write_sweep(tmp_path / "sweep", trials, parameters=["a"])
-    cli.main(["report", str(tmp_path / "run"), str(tmp_path / "sweep")])
-    lines = capsys.readouterr().out.splitlines()
-    last = results["summary"]["last"]["AS"]
-    assert lines[2].startswith("| run | icbhi2017 | official division | 2 | 0.6 | AS |")
-    assert lines[2].endswith(f"| {last['mean']:.4f} +- {last['std']:.4f} |")
+    cli.main(["report", *map(str, folders), str(tmp_path / "sweep")])
+    lines = capsys.readouterr().out.replace("\u00a0", " ").splitlines()
+    for name, line, result in zip("ab", lines[2:4], results, strict=True):
+        assert line.startswith(f"| {name}/run | icbhi2017 | official division | ")
+        last = result["summary"]["last"]["AS"]
+        assert f" {last['mean']:.4f} ± {last['std']:.4f} (" in line
     assert lines[-2:] == [
         "| 1 | 3 | complete | 0.7500 |",
         "| 0 | 1 | complete | 0.2500 |",
