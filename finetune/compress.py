@@ -9,16 +9,21 @@ The chain of Galindo-Meza 2021, chapter 5.4; docs/compression.md has the rest.
 import importlib
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from aemjax import models
+from aemjax.audio.read import SAMPLE_RATE
 from aemjax.compress import pruning, size
 from aemjax.data.folders import AnyPath, as_path, is_remote
+from aemjax.data.prepared import PreparedSet
 from aemjax.models.numerics import INT8
-from aemjax.train import job
+from aemjax.train import job, limits
 from aemjax.train.checkpoint import load, split_spec
 from finetune import compress_report
 from finetune.compress_report import Stage, selected
@@ -28,6 +33,8 @@ from finetune.train import train
 # Of config.compress.rewind, beside a step: what the survivors of pruning go back to.
 PRETRAINING, FINETUNING = "pretraining", "finetuning"
 SELECT = ("best", "last")
+
+PyTree = Any
 
 
 def compress(
@@ -85,6 +92,7 @@ def _named(kind: str, title: str, sparsity: float, before: str = "") -> Stage:
 def _check(config: ConfigDict, folder: str | AnyPath) -> None:
     """Refuses now what a stage would be refused for after hours of others."""
     options = config.compress
+    limits.check(config)
     if jax.process_count() > 1:
         raise ValueError(
             f"the chain runs in one process, not in {jax.process_count()}; start it on "
@@ -100,16 +108,15 @@ def _check(config: ConfigDict, folder: str | AnyPath) -> None:
                 f"{error}: the chain needs `pip install 'aemjax[export]'`, and `pip "
                 "install --no-deps jax2onnx==0.17.1` after it"
             ) from error
-    if not 0 < options.sparsity < 1:
-        raise ValueError(
-            f"compress.sparsity is {options.sparsity}, expected a share of all "
-            "parameters, such as 0.6"
-        )
     if options.rounds < 1:
         raise ValueError(f"compress.rounds is {options.rounds}, expected 1 or more")
     if not options.int8_epochs > 0:
         raise ValueError(
             f"compress.int8_epochs is {options.int8_epochs}, expected more than 0"
+        )
+    if options.select not in SELECT:
+        raise ValueError(
+            f"compress.select is {options.select!r}; known: {', '.join(SELECT)}"
         )
     known = (PRETRAINING, FINETUNING)
     if options.rewind not in known and not options.rewind.isdecimal():
@@ -118,21 +125,12 @@ def _check(config: ConfigDict, folder: str | AnyPath) -> None:
             f"{FINETUNING!r} or a step of fine-tuning that checkpoint.every_steps and "
             "keep_latest keep"
         )
-    if options.select not in SELECT:
-        raise ValueError(
-            f"compress.select is {options.select!r}; known: {', '.join(SELECT)}"
-        )
-    if options.budget:
-        size.parse_budget(options.budget)
     if config.optimizer.groups or config.eval.window_s:
         raise ValueError(
             "the chain has no optimizer.groups and no eval.window_s: a rewound network "
             "trains as a whole, and engines score whole clips; leave them out"
         )
-    model = config.model.to_dict()
-    models.create(
-        **model | {"numerics": INT8, "num_classes": model["num_classes"] or 1}
-    )
+    _check_sparsity(config)
     if (
         config.init_from
         and options.rewind == PRETRAINING
@@ -144,20 +142,48 @@ def _check(config: ConfigDict, folder: str | AnyPath) -> None:
         )
 
 
+def _check_sparsity(config: ConfigDict) -> None:
+    """Whether so much can be pruned, and the budget met."""
+    options, scope = config.compress, config.prune.scope
+    if scope not in pruning.SCOPES:
+        raise ValueError(
+            f"prune.scope is {scope!r}; known: {', '.join(pruning.SCOPES)}"
+        )
+    if not 0 < options.sparsity < 1:
+        raise ValueError(
+            f"compress.sparsity is {options.sparsity}, expected a share of all "
+            "parameters, such as 0.6"
+        )
+    model = config.model.to_dict()
+    if not model["num_classes"]:
+        model["num_classes"] = len(PreparedSet(config.data.path).label_names)
+    models.create(**model | {"numerics": INT8})
+    network = models.create(**model)
+    audio = jax.ShapeDtypeStruct((1, SAMPLE_RATE), jnp.float32)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), audio)["params"]
+    pruning.count_zeros(shapes, options.sparsity)
+    if options.budget:
+        # As many as there are, none of them zero.
+        _needed(jax.tree.map(lambda x: np.broadcast_to(1.0, x.shape), shapes), options)
+
+
 def _sparsities(options: ConfigDict, dense: AnyPath) -> list[float]:
     """The one asked for, and the one at which what is stored meets the budget."""
     if not options.budget:
         return [options.sparsity]
-    layers = size.measure(load(str(dense))[0]["params"])
-    budget = size.parse_budget(options.budget)
-    needed = size.sparsity_for(layers, budget, width=1)["stored"]
-    needed = math.ceil(needed * 1e4) / 1e4
+    needed = _needed(load(str(dense))[0]["params"], options)
     logging.info("%s stored takes a sparsity of %.4f", options.budget, needed)
     return sorted({options.sparsity, needed} - {0.0})
 
 
+def _needed(params: PyTree, options: ConfigDict) -> float:
+    budget = size.parse_budget(options.budget)
+    needed = size.sparsity_for(size.measure(params), budget, width=1)["stored"]
+    return math.ceil(needed * 1e4) / 1e4
+
+
 def _without(config: ConfigDict) -> ConfigDict:
-    """What a stage is trained with: the chain is not its concern."""
+    """What a stage is trained with that is not pruned: the chain is not its concern."""
     config = config.copy_and_resolve_references()
     for name in ("prune", "quantize"):
         if config[name].run:

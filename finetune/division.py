@@ -17,7 +17,7 @@ from aemjax.data.prepared import PreparedSet
 from aemjax.train import all_runs, calibration, metrics, sharding, side_by_side
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.evaluate import Evaluator, intervals, score
-from aemjax.train.loop import Cadence, eval_interval, fit
+from aemjax.train.loop import Cadence, eval_interval, evaluations, fit
 from aemjax.train.profiler import Profiler
 from aemjax.train.recipe import Recipe
 from aemjax.train.state import TrainState
@@ -99,6 +99,8 @@ def train_runs(job: Job, runs: Sequence[Run], folder: AnyPath) -> list[dict]:
         found = job.evaluator.metrics(state, job.data, run.division.chosen_on)
         if job.observe_evaluation is not None:
             number = math.ceil(int(state.step) / cadence.eval_every_steps)
+            if state.step == how.total_steps:  # the last, though there may be fewer
+                number = evaluations(config.train.epochs, config.eval.every_epochs)
             job.observe_evaluation(run.index, number, found)
         return found
 

@@ -1,6 +1,7 @@
 """What fine-tuning runs start from: a pretrained embedder, a pruned network, or nothing."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from ml_collections import ConfigDict
 
 from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data.splits import Division
-from aemjax.train import checkpoint, sharding, side_by_side, workdir
+from aemjax.train import checkpoint, param_groups, sharding, side_by_side, workdir
+from aemjax.train.param_groups import Group
 from aemjax.train.recipe import Recipe
 from aemjax.train.state import TrainState, with_ema
 from finetune import compressed
@@ -58,11 +60,17 @@ class Start:
     step: int | None
 
 
-def read_start(config: ConfigDict, shapes: PyTree) -> Start:
+def read_start(
+    config: ConfigDict, shapes: PyTree, groups: Mapping[str, Group]
+) -> Start:
     """What `init_from` names, for a model of these shapes.
 
+    Args:
+      groups: of its parameters, with their rates.
+
     Raises:
-      ValueError: if it does not fit, or a rate is one that needs it.
+      ValueError: if it does not fit, a rate is one that needs it, or what is random would
+        stay so.
     """
     before = compressed.gone_on_from(config)
     if before and not compressed.rewinds(config):
@@ -80,6 +88,7 @@ def read_start(config: ConfigDict, shapes: PyTree) -> Start:
                     f"from scratch needs {name} {value}; or name a pretraining run with "
                     "--config.init_from=WORKDIR"
                 )
+        _check_that_random_trains(shapes["params"], (), groups)
         return Start(config, None, None)
     weights, card, step = checkpoint.load(config.init_from)
     if card.sample_rate != SAMPLE_RATE:
@@ -97,8 +106,26 @@ def read_start(config: ConfigDict, shapes: PyTree) -> Start:
             + workdir.difference(found, wanted, "the checkpoint", "config.model")
         )
     checkpoint.merge(shapes, weights, config.init_patterns)
+    if not before:
+        _check_that_random_trains(shapes["params"], config.init_patterns, groups)
     logging.info("starting from step %d of %s", step, config.init_from)
     return Start(config, weights, step)
+
+
+def _check_that_random_trains(
+    params: PyTree, loaded: Sequence[str], groups: Mapping[str, Group]
+) -> None:
+    """Refuses to freeze what no pattern of `init_patterns` loads."""
+    names = param_groups.labels(params, groups)
+    for path, group in jax.tree_util.tree_leaves_with_path(names):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if groups[group].lr_fraction or any(re.fullmatch(x, name) for x in loaded):
+            continue
+        raise ValueError(
+            f"{name} is random at first and would stay so: group {group!r} has the rate "
+            f"0, and init_patterns, {tuple(loaded)}, do not load it; load it, or give it "
+            "a rate"
+        )
 
 
 def starting_state(

@@ -23,14 +23,15 @@ from aemjax.data.prepared import PreparedSet
 from aemjax.report.sweep_figures import save_sweep_figure
 from aemjax.report.sweeps import parse_sweep
 from aemjax.train import job, workdir
+from aemjax.train.termination import ending_on_sigterm
 from finetune import sweep_report
 from finetune.search_space import Parameter, parse, with_values
-from finetune.termination import ending_on_sigterm
 from finetune.train import train
 from finetune.trial import run_trial
 from finetune.trials import SAMPLERS, Trials, open_trials, own_database
 
 SELECT = ("best", "last")
+UNDER_WAY = "a trial was under way; the same command goes on with it"
 FIGURE = "sweep.png"
 
 
@@ -112,7 +113,7 @@ def sweep(
                     seed=seed,
                 )
             ) as queue,
-            ending_on_sigterm() as check,
+            ending_on_sigterm(UNDER_WAY) as check,
         ):
             while _train_next(
                 queue,

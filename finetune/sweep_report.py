@@ -42,7 +42,7 @@ def content(queue: Trials, metric: str, select: str) -> dict[str, Any]:
         "direction": "maximize",
         "parameters": [parameter.field for parameter in queue.parameters],
         "trials": found,
-        "waiting": max(len(begun), queue.total or 0) - len(found),
+        "waiting": max(0, (queue.total or len(begun)) - len(found)),
         "best": best and best["number"],
     }
 

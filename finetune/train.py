@@ -18,6 +18,7 @@ from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import Division, Protocol, divide, hold_out
 from aemjax.models.numerics import INT8
 from aemjax.train import (
+    limits,
     losses,
     metrics,
     param_groups,
@@ -28,7 +29,6 @@ from aemjax.train import (
 )
 from aemjax.train.dry_run import dry_run
 from aemjax.train.evaluate import Evaluator
-from aemjax.train.loop import eval_interval
 from aemjax.train.profiler import Profiler
 from finetune import compressed
 from finetune.division import Job, prepare, train_runs
@@ -53,7 +53,8 @@ def train(
       profile_steps: of `Profiler`, in each of them.
       dry: `dry_run` on the first instead, which leaves no folder.
       observe_evaluation: is told (index of the run, number of the evaluation in it from
-        1, metrics) before they are saved; what it raises ends the training.
+        1, of the last `loop.evaluations`, metrics) before they are saved; what it raises
+        ends the training.
 
     Returns:
       What results.json holds.
@@ -62,6 +63,7 @@ def train(
       ValueError: on a config, data set, checkpoint or folder that does not fit.
       Preempted: after SIGTERM.
     """
+    limits.check(config)
     mesh = sharding.data_mesh()
     sharding.check_batch_size(
         config.train.batch_size,
@@ -81,7 +83,6 @@ def train(
     metrics.check_name(
         config.checkpoint.metric, data, averaged=config.train.ema_decay > 0
     )
-    eval_interval(1, config.train.epochs, config.eval.every_epochs)
     protocol = protocol_of(config)
     divisions = divide(data, protocol)
     if share := config.data.validation_share:
@@ -130,7 +131,7 @@ def train(
         ema_decay=config.train.ema_decay,
     )
     profiler = Profiler(profile_steps, folder)
-    start = read_start(config, shapes)
+    start = read_start(config, shapes, groups)
     compressed.check(
         config,
         [run.name for run in runs],

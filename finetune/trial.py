@@ -8,6 +8,7 @@ from absl import logging
 from ml_collections import ConfigDict
 from optuna.trial import TrialState
 
+from aemjax.train import limits
 from aemjax.train.intervals import over_folds
 from aemjax.train.loop import evaluations as evaluations_of
 from finetune.search_space import Value, with_values
@@ -45,10 +46,6 @@ def run_trial(
     metric = config.checkpoint.metric
     shown = ", ".join(f"{field}={value}" for field, value in values.items())
     logging.info("trial %d: %s in %s", trial.number, shown, folder)
-    # `train` refuses an interval that is not positive.
-    every = max(config.eval.every_epochs, 0) or config.train.epochs
-    evaluations = evaluations_of(config.train.epochs, every)
-    queue.study.pruner = _pruner(prune_after, evaluations)
     reported = queue.reported(trial)
 
     def observe(division: int, evaluation: int, metrics: Mapping) -> None:
@@ -62,6 +59,9 @@ def run_trial(
                 raise optuna.TrialPruned
 
     try:
+        limits.check(config)  # what follows divides by its numbers
+        evaluations = evaluations_of(config.train.epochs, config.eval.every_epochs)
+        queue.study.pruner = _pruner(prune_after, evaluations)
         results = run(config, folder, observe_evaluation=observe)
     except optuna.TrialPruned:
         logging.info("trial %d is stopped: below the median", trial.number)

@@ -90,6 +90,8 @@ class Trials:
                 deepcopy=False, states=(TrialState.WAITING,)
             )
         for trial in waiting:
+            if self.total is not None and trial.number >= self.total:
+                break  # another folder's process asked for one more just then
             # Before it counts as running, so that one killed here is found abandoned.
             file = self._lock_of(trial.number).open("a")
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -15,7 +15,7 @@ from aemjax.data.inspect import check_before_training
 from aemjax.data.prepared import PreparedSet
 from aemjax.data.splits import Protocol, divide
 from aemjax.data.teachers import open_teacher
-from aemjax.train import checkpoint, metrics, recipe, sharding, workdir
+from aemjax.train import checkpoint, limits, metrics, recipe, sharding, workdir
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.distill import Distillation
 from aemjax.train.dry_run import dry_run
@@ -42,6 +42,7 @@ def train(
       ValueError: on a config, data set or folder that does not fit.
       Preempted: after SIGTERM.
     """
+    limits.check(config)
     mesh = sharding.data_mesh()
     batch_size = config.train.batch_size
     sharding.check_batch_size(
@@ -114,6 +115,8 @@ def train(
         "data_fingerprint": data.fingerprint,
         "teacher_step": teaching.step,
     }
+    if stored is not None:
+        fixed["teacher_fingerprint"] = stored.fingerprint
     evaluator = Evaluator(
         model, mesh, batch_size=config.eval.batch_size, threads=config.data.threads
     )

@@ -189,8 +189,8 @@ class Augment:
         `mask_features`.
 
     Raises:
-      ValueError: on a number that is negative, a probability above 1, or ratios that
-        are not in order.
+      ValueError: on a number that is negative, a probability above 1, ratios that are
+        not in order, or masks without a width.
     """
 
     max_roll_s: int | float = 0.0
@@ -214,6 +214,15 @@ class Augment:
                 raise ValueError(f"{name} is {value}, expected 0 or more")
             if name.endswith("probability") and value > 1:
                 raise ValueError(f"{name} is {value}, expected at most 1")
+        for count, width in (
+            ("time_masks", "time_mask_frames"),
+            ("channel_masks", "channel_mask_channels"),
+        ):
+            if (masks := getattr(self, count)) and not getattr(self, width):
+                raise ValueError(
+                    f"{count} is {masks}, but {width} is 0: nothing would be masked; "
+                    "say how wide they may be"
+                )
         if not self.min_snr_db <= self.max_snr_db:
             raise ValueError(
                 f"min_snr_db is {self.min_snr_db}, expected at most max_snr_db, "

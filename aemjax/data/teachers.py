@@ -1,5 +1,6 @@
 """Stored outputs of a teacher, matched to the clips of a prepared set."""
 
+import hashlib
 import logging
 import zipfile
 from pathlib import Path
@@ -12,15 +13,20 @@ from aemjax.data.folders import AnyPath, as_path, is_remote
 from aemjax.data.logit_files import Read
 from aemjax.data.prepared import PreparedSet
 
+SAMPLE_BYTES = 1 << 16
+
 
 class StoredTeacher:
     """A teacher's outputs for the clips of a prepared set; threads may share it.
 
     Attributes:
       coverage: share of the set's clips that have any.
+      fingerprint: of its files, wherever they lie: names, sizes, and how they begin and
+        end.
     """
 
     coverage: float
+    fingerprint: str
 
     def __init__(
         self,
@@ -38,6 +44,7 @@ class StoredTeacher:
           read: (places, temperature) -> outputs.
         """
         self.coverage = float(np.mean(places >= 0))
+        self.fingerprint = _fingerprint(path)
         self._path = path
         self._data = data
         self._places = places
@@ -114,6 +121,21 @@ def open_teacher(
     teacher = StoredTeacher(path, data, places, read, temperature=temperature)
     _log(path, teacher, data, np.flatnonzero(places >= 0))
     return teacher
+
+
+def _fingerprint(path: Path) -> str:
+    found = hashlib.sha256()
+    files = (
+        [path] if path.is_file() else sorted(x for x in path.rglob("*") if x.is_file())
+    )
+    for file in files:
+        size = file.stat().st_size
+        found.update(f"{file.relative_to(path)}\n{size}\n".encode())
+        with file.open("rb") as stream:
+            found.update(stream.read(SAMPLE_BYTES))
+            stream.seek(max(0, size - SAMPLE_BYTES))
+            found.update(stream.read())
+    return found.hexdigest()
 
 
 def _log(

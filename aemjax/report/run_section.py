@@ -34,7 +34,7 @@ def run_section(run: Run, *, maps: bool = True) -> Section:
             "selected by",
             run.metric + " of averaged weights" * run.of_averaged + _chosen_on(run),
         ),
-        ("commit", run.commit),
+        ("commit", ", then ".join(run.commits)),
     ]
     section = Section(
         run.name,

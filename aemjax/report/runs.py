@@ -47,7 +47,7 @@ class Run:
       path, name: its folder; a name that no other folder of the report has.
       results: of results.json.
       config: of config.json.
-      commit: of the code that it ran.
+      commit: of the code that began it.
     """
 
     path: AnyPath
@@ -59,6 +59,12 @@ class Run:
     @property
     def finetuning(self) -> bool:
         return "runs" in self.results
+
+    @property
+    def commits(self) -> list[str]:
+        """Of the code that began it, and of that which ended it if it is another."""
+        last = self.results.get("commit", self.commit)
+        return [self.commit] if last == self.commit else [self.commit, last]
 
     @property
     def metric(self) -> str:

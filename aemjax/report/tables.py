@@ -100,7 +100,7 @@ def _run_row(run: Run, metric: str) -> tuple[str, ...]:
         measured(last),
         span(run, "train_clips"),
         span(run, "eval_clips"),
-        short_commit(run.commit),
+        ", then ".join(map(short_commit, run.commits)),
     )
 
 

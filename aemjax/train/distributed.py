@@ -229,6 +229,19 @@ def agree(decide: Callable[[], Any]) -> Any:
     return told["value"]
 
 
+def compare(value: Any) -> tuple[Any, list[int]]:
+    """(the first process' value, which processes have another), on all of them.
+
+    Args:
+      value: of JSON.
+    """
+    if jax.process_count() == 1:
+        return value, []
+    first = _broadcast(value)
+    differ = multihost_utils.process_allgather(np.int32(value != first))
+    return first, np.flatnonzero(differ).tolist()
+
+
 def _broadcast(value: Any) -> Any:
     """The first process' JSON value, on every process."""
     text = np.frombuffer(json.dumps(value).encode(), np.uint8)

@@ -1,5 +1,6 @@
 """The command line that the jobs share: --config, --workdir, and which process it is."""
 
+import contextlib
 import logging as python_logging
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from ml_collections import config_flags
 
 from aemjax.train import distributed
 from aemjax.train.loop import EXIT_PREEMPTED, Preempted
+from aemjax.train.termination import ending_on_sigterm
 
 
 def _is_ours(record: python_logging.LogRecord) -> bool:
@@ -86,7 +88,8 @@ def main(train: Callable, *, compile_only: Callable | None = None) -> None:
                 logging.set_verbosity(logging.WARNING)  # what goes well, one says
             with distributed.ending_together(silence_timeout_s=timeout_s.value):
                 try:
-                    train(config.value, workdir.value or "", **options)
+                    with _ending_alone():
+                        train(config.value, workdir.value or "", **options)
                 except Preempted as preempted:
                     logging.warning("preempted: %s", preempted)
                     code = EXIT_PREEMPTED
@@ -96,6 +99,12 @@ def main(train: Callable, *, compile_only: Callable | None = None) -> None:
         sys.exit(code)
 
     app.run(run)
+
+
+def _ending_alone() -> contextlib.AbstractContextManager:
+    if jax.process_count() > 1:  # JAX notes the signal, and training asks it
+        return contextlib.nullcontext()
+    return ending_on_sigterm("what was finished is kept; the same command goes on")
 
 
 def _steps(words: list[str] | None) -> tuple[int, int] | None:

@@ -150,18 +150,12 @@ def fit(
 
 
 def eval_interval(total_steps: int, epochs: float, every_epochs: float) -> int:
-    """Steps between evaluations, so that the last one falls on the last step.
-
-    Raises:
-      ValueError: if `every_epochs` is not positive.
-    """
-    if every_epochs <= 0:
-        raise ValueError(f"eval.every_epochs is {every_epochs}, expected more than 0")
+    """Steps between evaluations, so that the last one falls on the last step."""
     return max(1, math.ceil(total_steps / evaluations(epochs, every_epochs)))
 
 
 def evaluations(epochs: float, every_epochs: float) -> int:
-    """How many there are in a run."""
+    """How many there are in a run at most; where steps do not divide, fewer."""
     return max(1, round(epochs / every_epochs))
 
 

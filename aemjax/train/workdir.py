@@ -19,7 +19,7 @@ from aemjax.data.folders import (
     write_new_text,
     write_text,
 )
-from aemjax.train.distributed import agree
+from aemjax.train.distributed import agree, compare
 
 CONFIG = "config.json"
 RESULTS = "results.json"
@@ -41,7 +41,8 @@ def open_workdir(workdir: str | AnyPath, config: Mapping[str, Any]) -> bool:
     """Makes a run's folder, or checks that an old one is of the same config.
 
     Writes config.json: the resolved config, the git commit, package versions. The first
-    process does it, and all hear the outcome.
+    process does it, and all hear the outcome. Of several, all must have the same: a
+    process that read another data set would train on other clips unnoticed.
 
     Args:
       workdir: a folder that every process sees; "gs://..." too.
@@ -52,13 +53,36 @@ def open_workdir(workdir: str | AnyPath, config: Mapping[str, Any]) -> bool:
 
     Raises:
       ValueError: if the folder is of another config, naming the keys that differ, or
-        holds something else.
+        holds something else; or if another process has another config, commit or
+        version of a package.
     """
-    return agree(lambda: _open(as_path(workdir), config))
+    about = {
+        "config": json.loads(json.dumps(dict(config))),
+        "commit": git_commit(),
+        "versions": versions(),
+    }
+    _check_same(about)
+    return agree(lambda: _open(as_path(workdir), about))
 
 
-def _open(workdir: AnyPath, config: Mapping[str, Any]) -> bool:
-    config = json.loads(json.dumps(dict(config)))
+def _check_same(about: Mapping[str, Any]) -> None:
+    """Compares this process' facts with those of the first."""
+    facts = {"commit": about["commit"], **about["versions"], **bound(about["config"])}
+    first, others = compare(facts)
+    if facts != first:
+        raise ValueError(
+            "the processes of a run must have the same; "
+            + difference(first, facts, "process 0", "this one")
+        )
+    if others:
+        raise ValueError(
+            f"process {others[0]} has another config, data set, commit or package than "
+            "process 0; it says which"
+        )
+
+
+def _open(workdir: AnyPath, about: Mapping[str, Any]) -> bool:
+    config = about["config"]
     path = workdir / CONFIG
     # Looked at before CONFIG, which another process may be writing now.
     used = workdir.is_dir() and any(p.suffix != ".tmp" for p in workdir.iterdir())
@@ -68,17 +92,25 @@ def _open(workdir: AnyPath, config: Mapping[str, Any]) -> bool:
                 f"{workdir} is not empty and holds no {CONFIG}; choose another --workdir"
             )
         workdir.mkdir(parents=True, exist_ok=True)
-        about = {"config": config, "commit": git_commit(), "versions": versions()}
         with contextlib.suppress(FileExistsError):
             write_new_text(path, _json(about))
-    found = bound(_read(path, *_ABOUT)["config"])
+    began = _read(path, *_ABOUT)
+    found = bound(began["config"])
     if found != (wanted := bound(config)):
         raise ValueError(
             f"{workdir} is the run of another config; "
             + difference(found, wanted, "its config.json", "this config")
             + "\nuse another --workdir, or the old config"
         )
-    return (workdir / RESULTS).is_file()
+    finished = (workdir / RESULTS).is_file()
+    if not finished and began["commit"] != about["commit"]:
+        logging.warning(
+            "%s was begun by commit %s and goes on by %s; its results name both",
+            workdir,
+            began["commit"],
+            about["commit"],
+        )
+    return finished
 
 
 @contextlib.contextmanager
@@ -159,10 +191,13 @@ def read_config(workdir: str | AnyPath) -> dict[str, Any]:
 def write_results(workdir: str | AnyPath, results: Mapping[str, Any]) -> None:
     """Marks a run as finished; the first process writes, the others wait for it.
 
+    The file names the commit that ends it too: another may have begun it.
+
     Raises:
       OSError: if it cannot be written; ValueError where there are several processes.
     """
-    agree(lambda: write_text(as_path(workdir) / RESULTS, _json(results)))
+    about = {"commit": git_commit(), **results}
+    agree(lambda: write_text(as_path(workdir) / RESULTS, _json(about)))
 
 
 def _read(path: AnyPath, *keys: str) -> dict[str, Any]:

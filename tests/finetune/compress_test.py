@@ -115,6 +115,10 @@ def test_rounds_and_a_budget(esc50, tmp_path):
     ("change", "message"),
     [
         ({"compress.sparsity": 1.5}, "sparsity is 1.5, expected a share"),
+        ({"compress.sparsity": 0.9999}, "sparsity is 0.9999, which is .* of kernels"),
+        ({"compress.budget": "100B"}, "budget is 100 bytes, but by the .* count"),
+        ({"prune.scope": "layers"}, "prune.scope is 'layers'; known: global, layer"),
+        ({"eval.resamples": 10}, "resamples is 10; .* needs at least 40"),
         ({"compress.rounds": 0}, "compress.rounds is 0, expected 1 or more"),
         ({"compress.rewind": "early"}, "rewind is 'early'; expected 'pretraining'"),
         ({"compress.select": "first"}, "select is 'first'; known: best, last"),

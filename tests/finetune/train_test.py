@@ -127,6 +127,13 @@ def test_a_checkpoint_of_eight_devices_fine_tunes_on_one(tmp_path, esc50, pretra
         ({"eval.hop_s": 0.5}, "windows of 0.0 s every 0.5 s: expected a frame"),
         ({"eval.window_s": 0.5}, "windows of 0.5 s every 0.0 s: expected a frame"),
         ({"optimizer.layer_decay": 2.0}, "layer_decay is 2.0, expected 0 <"),
+        (
+            {
+                "init_patterns": ("frontend/.*", "backbone/.*"),
+                "optimizer.lr_fraction": 0.0,
+            },
+            "embedding/.* is random at first .*: group 'embedder' has the rate 0",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, esc50, pretrained, change, message):
@@ -136,6 +143,19 @@ def test_what_does_not_fit_is_refused(tmp_path, esc50, pretrained, change, messa
     with pytest.raises(ValueError, match=message):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_last_evaluation_is_known_as_the_last(tmp_path, esc50):
+    config = tiny_finetune(esc50, "scratch")
+    config.train.epochs, config.eval.every_epochs = 4.0, 0.5
+    told = []
+    results = train(
+        config,
+        tmp_path / "run",
+        observe_evaluation=lambda run, number, metrics: told.append(number),
+    )
+    assert results["runs"][0]["last"]["step"] == 20  # 8 in 20 steps would be every 2.5
+    assert told == [1, 2, 3, 4, 5, 6, 8]
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,23 @@ def test_folders_on_one_database_share_the_trials(tmp_path, config):
         sweep(config, tmp_path / "c", run=one, **options)
 
 
+def test_two_folders_that_ask_at_once_train_no_more_than_are_wanted(
+    tmp_path, config, monkeypatch
+):
+    enqueue = optuna.Study.enqueue_trial
+
+    def twice(self, *args, **kwargs):  # as if another counted before this was there
+        enqueue(self, *args, **kwargs)
+        enqueue(self, *args, **kwargs)
+
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", twice)
+    run = FakeRun(by_rate)
+    drawn = ["optimizer.learning_rate=0.001:0.003"]
+    content = sweep(config, tmp_path / "s", params=drawn, trials=3, run=run)
+    assert run.seen == ["trial0", "trial1", "trial2"]
+    assert content["waiting"] == 0
+
+
 def test_what_cannot_be_written_is_no_failed_trial(tmp_path, config):
     def full(config):
         raise OSError("no space left")

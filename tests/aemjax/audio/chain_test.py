@@ -164,6 +164,11 @@ def test_roll_and_polarity_move_no_audio_between_devices(batch):
             "polarity_probability is 1.1, expected at most",
         ),
         ({"min_snr_db": 50.0}, "min_snr_db is 50.0, expected at most max_snr_db, 40.0"),
+        (
+            {"time_masks": 2},
+            "time_masks is 2, but time_mask_frames is 0: nothing would",
+        ),
+        ({"channel_masks": 1}, "channel_masks is 1, but channel_mask_channels is 0: n"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(options, message):

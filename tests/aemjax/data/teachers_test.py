@@ -35,6 +35,15 @@ def test_own_logits_are_matched_by_id(tmp_path):
     np.testing.assert_array_equal(again.probabilities(np.array([3]))[0], found[:1])
 
 
+def test_a_fingerprint_is_of_what_lies_there_not_of_where(tmp_path):
+    logits = np.random.default_rng(0).normal(size=(4, 3))
+    found = {}
+    for name, values in (("a", logits), ("b", logits), ("c", -logits)):
+        path = write_own(tmp_path / name, IDS, values)
+        found[name] = open_teacher(path, Set(IDS, "abc")).fingerprint
+    assert found["a"] == found["b"] != found["c"]
+
+
 def test_ids_of_millions_of_clips_are_matched(tmp_path):
     # Arrow cuts columns of more than 16 MB into chunks.
     data = Set((f"{'x' * 55}{i}" for i in range(300_000)), "a")
@@ -90,6 +99,10 @@ def without_index(path):
     (path / "index.parquet").unlink()
 
 
+def about(text):
+    return lambda path: (path / "about.json").write_text(text)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -97,6 +110,12 @@ def without_index(path):
         (cut, r"logits.npy cannot be read \(mmap length .* is it whole"),
         (transposed, r"has the shape \(3, 2\), expected \(2, 3\)"),
         (without_index, "is damaged .*make it again"),
+        (about("{}"), r"is damaged \(KeyError\('labels'\)\); make it again"),
+        (about("[1]"), r"is damaged \(TypeError\(.*\)\); make it again"),
+        (
+            about('{"labels": [], "multi_label": true}'),
+            r"damaged \(IndexError.*make it",
+        ),
     ],
 )
 def test_damaged_own_logits_are_refused(tmp_path, damage, message):

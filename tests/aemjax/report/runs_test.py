@@ -7,6 +7,7 @@ import pytest
 
 from aemjax.report.inputs import read_folders
 from aemjax.report.runs import read_run
+from aemjax.report.tables import runs_table
 from tests.aemjax.report import made
 
 
@@ -29,6 +30,16 @@ def test_figures_are_those_of_the_results(tmp_path):
     confusion = np.sum([fold["last"]["confusion"] for fold in results["runs"]], axis=0)
     np.testing.assert_array_equal(run.confusion("last"), confusion)
     assert run.spread("last", "mAP") is None
+
+
+def test_a_run_that_another_commit_ended_names_both(tmp_path):
+    results = made.write_run(tmp_path / "run")
+    run = read_run(tmp_path / "run")
+    assert run.commits == [run.commit]
+    (tmp_path / "run/results.json").write_text(json.dumps(results | {"commit": "b"}))
+    run = read_run(tmp_path / "run")
+    assert run.commits == [run.commit, "b"]
+    assert runs_table([(run, "AS")]).rows[0][-1] == "c0ffeec0ff+, then b"
 
 
 @pytest.mark.parametrize("folds", [1, 3])

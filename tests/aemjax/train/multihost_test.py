@@ -184,7 +184,13 @@ def test_two_processes_read_checkpoints_and_agree(alone):
     weights, card, _ = checkpoint.load(str(alone))
     total = float(sum(np.abs(leaf).sum() for leaf in jax.tree.leaves(weights)))
     asked = set()
-    for code, output in jobs.finish(processes):
+    others = [
+        "process 1 has another config, data set, commit or package than process 0; it "
+        "says which",
+        "the processes of a run must have the same; 1 entries differ:\n  seed: 0 in "
+        "process 0, 1 in this one",
+    ]
+    for other, (code, output) in zip(others, jobs.finish(processes), strict=True):
         assert code == 0, output
         found = json.loads(output[output.index("FOUND") + 5 :].splitlines()[0])
         asked.add(found.pop("asked"))
@@ -195,10 +201,12 @@ def test_two_processes_read_checkpoints_and_agree(alone):
             "score": score,
             "total": pytest.approx(total),
             "agreed": {"from": 0},
+            "other": other,
             "error": "no space left for process 0",
             "lock": f"another process is training in {alone}; wait for it, or stop it",
         }
     assert len(asked) == 1  # both stop at the same step
+    assert not alone.with_name(f"{alone.name}_other").exists()
 
 
 def test_a_config_that_does_not_fit_ends_all_with_one_line(tmp_path, config):

@@ -70,6 +70,8 @@ def main(index: int, port: int, run: str) -> None:
             }
         found["agreed"] = distributed.agree(lambda: {"from": jax.process_index()})
         found["error"] = refusal(lambda: distributed.agree(write_to_a_full_disk))
+        own = {"seed": index, "data": {"path": f"disk{index}"}}
+        found["other"] = refusal(lambda: workdir.open_workdir(f"{run}_other", own))
         found["lock"] = refusal(lambda: lock_twice(run))
         found["asked"] = asked_until_preempted(terminate=index == 1)
         print("FOUND" + json.dumps(found), flush=True)

@@ -32,7 +32,19 @@ def test_the_same_config_goes_on_until_there_are_results(folder):
         workdir.read_results(str(folder))
     workdir.write_results(str(folder), {"mAP": 0.5})
     assert workdir.open_workdir(str(folder), CONFIG)
-    assert workdir.read_results(str(folder)) == {"mAP": 0.5}
+    commit = workdir.git_commit()
+    assert workdir.read_results(str(folder)) == {"commit": commit, "mAP": 0.5}
+
+
+def test_a_run_says_that_another_commit_goes_on(folder, caplog, monkeypatch):
+    monkeypatch.setattr(workdir, "git_commit", lambda: "aaa")
+    workdir.open_workdir(str(folder), CONFIG)
+    monkeypatch.setattr(workdir, "git_commit", lambda: "bbb")
+    workdir.open_workdir(str(folder), CONFIG)
+    assert "was begun by commit aaa and goes on by bbb; its results name" in caplog.text
+    workdir.write_results(str(folder), {})
+    assert workdir.read_config(str(folder))["commit"] == "aaa"
+    assert workdir.read_results(str(folder)) == {"commit": "bbb"}
 
 
 def test_another_config_is_refused(folder):

@@ -1,4 +1,4 @@
-"""SIGTERM to a sweep: it ends at once, except in a training's loop, which saves first."""
+"""SIGTERM to one process: it ends at once, except in a training's loop, which saves first."""
 
 import contextlib
 import signal
@@ -7,16 +7,14 @@ from collections.abc import Callable, Iterator
 
 from aemjax.train.loop import Preempted
 
-MESSAGE = "a trial was under way; the same command goes on with it"
-
 
 class _Terminated(BaseException):
     """Not an Exception: libraries would take it for an error of their own."""
 
 
 @contextlib.contextmanager
-def ending_on_sigterm() -> Iterator[Callable[[], None]]:
-    """Raises Preempted on SIGTERM, wherever the main thread is.
+def ending_on_sigterm(message: str) -> Iterator[Callable[[], None]]:
+    """Raises Preempted with a message on SIGTERM, wherever the main thread is.
 
     Yields a function for places where it is safe to end: it raises Preempted if the
     signal came and was lost, as Python loses what is raised in a destructor.
@@ -30,7 +28,7 @@ def ending_on_sigterm() -> Iterator[Callable[[], None]]:
 
     def check() -> None:
         if came:
-            raise Preempted(MESSAGE)
+            raise Preempted(message)
 
     if threading.current_thread() is not threading.main_thread():
         yield check
@@ -44,6 +42,6 @@ def ending_on_sigterm() -> Iterator[Callable[[], None]]:
         # A database wraps what is raised within it in an error of its own.
         if not came:
             raise
-        raise Preempted(MESSAGE) from error
+        raise Preempted(message) from error
     finally:
         signal.signal(signal.SIGTERM, previous)
