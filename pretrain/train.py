@@ -255,6 +255,11 @@ def open_teaching(config: ConfigDict, multi_label: bool, mesh: Mesh) -> Teaching
             f"distill.logits {logits!r}; a teacher needs a weight above 0, and no "
             "teacher the weight 0"
         )
+    if not (run or logits) and (weight := options["label_weight"]) != 1:
+        raise ValueError(
+            f"distill.label_weight is {weight}, but there is no teacher; set it to 1, or "
+            "name one"
+        )
     distillation = Distillation(multi_label, **options)
     if logits:
         return Teaching(distillation)
