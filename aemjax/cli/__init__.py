@@ -10,6 +10,8 @@ from aemjax.cli import data, embedding, exchange, networks, page, serving, strea
 
 # Of `prepare`, beside which a Beam runner's own are passed on.
 OWN_FLAGS = ("--allow-missing", "--skip-unreadable", "--storage", "--workers", "--seed")
+# Of Beam's own, those that look like a misspelt one of these.
+BEAM_FLAGS = ("--num_workers",)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,11 +21,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if getattr(options, "runner", None):
         for flag in unknown:  # Beam would drop a misspelt one of ours
             name = flag.partition("=")[0]
-            if meant := difflib.get_close_matches(name, OWN_FLAGS, cutoff=0.8):
+            meant = difflib.get_close_matches(name, OWN_FLAGS, cutoff=0.8)
+            if meant and name not in BEAM_FLAGS:
                 parser.error(f"unrecognized argument {flag}; is {meant[0]} meant?")
         options.beam_flags = [f"--runner={options.runner}", *unknown]
     elif unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if "" not in sys.path:  # the current folder, where modules of your own may lie
+        sys.path.append("")
     try:
         options.run(options)
     except ImportError as error:

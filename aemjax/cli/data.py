@@ -69,7 +69,7 @@ def add_prepare(verbs) -> None:
     )
     parser.add_argument("--source", required=True, help="folder as its authors ship it")
     parser.add_argument("--out", required=True, help="folder to make")
-    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--workers", type=int, help="processes; default: 1")
     parser.add_argument(
         "--runner",
         help="Apache Beam's, such as DataflowRunner; its own flags may follow",
@@ -95,11 +95,17 @@ def add_prepare(verbs) -> None:
 def _prepare(options) -> None:
     from aemjax.data.prepare import prepare
 
+    if options.runner and options.workers is not None:
+        raise ValueError(
+            f"--workers {options.workers} is for this machine's processes, not for "
+            f"--runner {options.runner}; leave it out, or give the runner's own flag, such "
+            "as --num_workers of DataflowRunner"
+        )
     manifest = prepare(
         options.name,
         options.source,
         options.out,
-        workers=options.workers,
+        workers=1 if options.workers is None else options.workers,
         beam_flags=getattr(options, "beam_flags", ()),
         storage=options.storage,
         seed=options.seed,

@@ -5,6 +5,15 @@ import math
 
 from aemjax.cli.verbs import add_checkpoint, add_split, add_verb
 
+# Flags of `summary` and what `models.create` calls them.
+_SIZES = {
+    "llf": "frontend",
+    "head": "head",
+    "width": "width",
+    "classes": "num_classes",
+}
+_EXPECTED = "expected an experiment file, such as configs/finetune/esc50.py"
+
 
 def add_summary(verbs) -> None:
     parser = add_verb(verbs, "summary", _summary, "count parameters, MACs and bytes")
@@ -14,12 +23,11 @@ def add_summary(verbs) -> None:
     parser.add_argument("--model", help="aemnet, aemnet_dw, aemresnet or module:Class")
     parser.add_argument(
         "--llf",
-        default="llf1",
-        help="front end: llf1, llf2, K1,S1,K2,S2, log_mel, mfcc",
+        help="front end: llf1, llf2, K1,S1,K2,S2, log_mel, mfcc; default: llf1",
     )
     parser.add_argument("--head", help="acnet or aclnetx; default: the published one")
-    parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--classes", type=int, default=527)
+    parser.add_argument("--width", type=float, help="default: 1")
+    parser.add_argument("--classes", type=int, help="default: 527")
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--json", action="store_true")
 
@@ -30,26 +38,40 @@ def _summary(options) -> None:
 
     if bool(options.config) == bool(options.model):
         raise ValueError("name either --config or --model")
+    given = {
+        flag: value
+        for flag, value in vars(options).items()
+        if flag in _SIZES and value is not None
+    }
     if options.config:
+        if given:
+            raise ValueError(
+                f"--config {options.config} names its own; leave out "
+                + ", ".join(f"--{flag} {value}" for flag, value in given.items())
+            )
         model = models.create(**read_config(options.config).model)
     else:
-        model = models.create(
-            options.model,
-            num_classes=options.classes,
-            frontend=options.llf,
-            width=options.width,
-            head=options.head,
-        )
+        sizes = {_SIZES[flag]: value for flag, value in given.items()}
+        model = models.create(options.model, **{"num_classes": 527} | sizes)
     summary = models.summarize(model, n_samples=round(options.seconds * SAMPLE_RATE))
     print(json.dumps(summary.to_dict()) if options.json else summary.table())
 
 
 def read_config(spec: str):
-    """The config of "FILE.py" or "FILE.py:variant"."""
+    """The config of "FILE.py" or "FILE.py:variant".
+
+    Raises:
+      ValueError: if the file is no Python, or defines no `get_config`.
+    """
     import runpy
 
     path, _, variant = spec.partition(":")
-    get_config = runpy.run_path(path)["get_config"]
+    try:
+        get_config = runpy.run_path(path).get("get_config")
+    except SyntaxError as error:
+        raise ValueError(f"{path} is no Python ({error}); {_EXPECTED}") from error
+    if get_config is None:
+        raise ValueError(f"{path} defines no get_config; {_EXPECTED}")
     return get_config(variant) if variant else get_config()
 
 

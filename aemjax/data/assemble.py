@@ -28,6 +28,8 @@ def assemble(
 ) -> None:
     """Gathers the shards' parts into index, TFDS metadata and, last, the manifest.
 
+    A split without records is left out: TFDS opens none.
+
     Args:
       partial: the folder of the shards.
       plan: the arguments that all shards share.
@@ -52,6 +54,10 @@ def assemble(
             for row in part["rows"]:
                 counts.update(row["labels"])
                 seconds += row["n_samples"] / plan["sample_rate"]
+        if not any(lengths):
+            for path in split_paths:
+                path.unlink(missing_ok=True)
+            continue
         splits[split] = {
             "clips": sum(lengths),
             "hours": round(seconds / 3600, 4),
@@ -84,7 +90,7 @@ def assemble(
             "clips": dict(dataset.published_clips),
             "per_class": {k: dict(v) for k, v in dataset.published_per_class.items()},
         },
-        "listed": len(listing.clips),
+        "listed": len(index) + len(skipped),
         "kept": len(index),
         "skipped": {
             "missing": sum(reason == "missing" for *_, reason in skipped),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aemjax.data.clips import Clip, Listing, by_stem, read_csv
+from aemjax.data.clips import Clip, Listing, by_stem, open_text, read_csv
 from aemjax.data.folders import AnyPath, files_below
 from aemjax.data.packed import row_source
 
@@ -106,7 +106,7 @@ def _classes(path: AnyPath) -> tuple[dict[str, int], list[str]]:
 
 def _segments(split: str, path: AnyPath) -> Iterator[Segment]:
     """Official files begin with three `#` lines; copies with one header line circulate."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with open_text(path) as file:
         for line, row in enumerate(csv.reader(file, skipinitialspace=True), start=1):
             if not row or row[0].startswith("#") or row[0] == "YTID":
                 continue

@@ -195,8 +195,12 @@ def get(name: str) -> Dataset:
         )
     try:
         dataset = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"dataset {name!r} cannot be imported: {error}") from error
+    # A relative or empty module name raises one of the last two.
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"dataset {name!r} cannot be imported: {error}; run the command in the folder "
+            "that holds its package, or install it"
+        ) from error
     if not isinstance(dataset, Dataset) or not re.fullmatch(r"[A-Za-z]\w*", attribute):
         raise ValueError(
             f"{name} is {dataset!r}, expected an aemjax.data.catalog.Dataset"

@@ -1,10 +1,12 @@
 """What a dataset's reader hands to `prepare`: the clips of an official folder."""
 
+import contextlib
 import csv
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
+from typing import TextIO
 
 from aemjax.data.folders import AnyPath, as_path, files_below
 
@@ -95,18 +97,29 @@ def read_csv(
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; is this the dataset's own folder?")
+    with open_text(path) as file:
+        reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
+        found = reader.fieldnames or []
+        if absent := [column for column in columns if column not in found]:
+            raise ValueError(
+                f"{path} lacks the columns {absent}; it has {found}, expected "
+                f"{list(columns)}"
+            )
+        for row in reader:
+            _check_row(row, f"{path}:{reader.line_num}", columns, whole)
+            yield row
+
+
+@contextlib.contextmanager
+def open_text(path: AnyPath) -> Iterator[TextIO]:
+    """A file of UTF-8 with or without a byte order mark, line ends as they are.
+
+    Raises:
+      ValueError: if what is read of it is not UTF-8.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
-            found = reader.fieldnames or []
-            if absent := [column for column in columns if column not in found]:
-                raise ValueError(
-                    f"{path} lacks the columns {absent}; it has {found}, expected "
-                    f"{list(columns)}"
-                )
-            for row in reader:
-                _check_row(row, f"{path}:{reader.line_num}", columns, whole)
-                yield row
+            yield file
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
 

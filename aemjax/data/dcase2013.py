@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection
 from pathlib import PurePath
 
-from aemjax.data.clips import AUDIO_SUFFIXES, Clip, Listing
+from aemjax.data.clips import AUDIO_SUFFIXES, Clip, Listing, open_text
 from aemjax.data.folders import AnyPath, as_path, files_below
 
 DEVELOPMENT = "scenes_stereo"
@@ -98,7 +98,7 @@ def _key(paths: list[str], files: set[str], names: list[str]) -> dict[str, str]:
             f"expected one csv at most, the test set's key, found {paths}; move the "
             "others away"
         )
-    with as_path(paths[0]).open(newline="", encoding="utf-8-sig") as file:
+    with open_text(as_path(paths[0])) as file:
         rows = [[field.strip() for field in row] for row in csv.reader(file) if row]
     columns = itertools.zip_longest(*rows, fillvalue="")
     stems = [[PurePath(field).stem for field in column] for column in columns]

@@ -16,6 +16,10 @@ from upath import UPath
 AnyPath = Path | UPath
 
 
+class UnreadableError(OSError):
+    """A source that is there and cannot be read now; the message names it."""
+
+
 def as_path(path: str | os.PathLike) -> AnyPath:
     """An absolute path of pathlib's; of "gs://..." one with the same methods.
 
@@ -90,6 +94,7 @@ def open_file(path: str) -> str | io.BytesIO:
 
     Raises:
       ValueError: if a remote file is not there.
+      UnreadableError: if it is, and cannot be read: a network that fails, no rights.
     """
     if "://" not in path:
         return path
@@ -97,6 +102,11 @@ def open_file(path: str) -> str | io.BytesIO:
         content = io.BytesIO(UPath(path).read_bytes())
     except FileNotFoundError as error:
         raise ValueError(f"{path} has gone since it was listed; fetch it") from error
+    except OSError as error:
+        raise UnreadableError(
+            f"{path} cannot be read: {error}; check the network and your rights, and run "
+            "the same command again"
+        ) from error
     content.name = path  # for messages
     return content
 

@@ -10,7 +10,7 @@ import re
 
 import soundfile as sf
 
-from aemjax.data.clips import Clip, Listing, files_by_stem, find
+from aemjax.data.clips import Clip, Listing, files_by_stem, find, open_text
 from aemjax.data.folders import AnyPath, as_path, files_below, open_file
 
 CLASSES = ("normal", "crackles", "wheezes", "both")
@@ -133,7 +133,8 @@ def _cycles(path: AnyPath) -> list[tuple[float, float, int]]:
 
 def _lines(path: AnyPath) -> list[tuple[int, str]]:
     """Lines that hold something, by their numbers."""
-    lines = enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1)
+    with open_text(path) as file:
+        lines = enumerate(file.read().splitlines(), start=1)
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 

@@ -61,13 +61,15 @@ def open_own(folder: Path, data: PreparedSet) -> tuple[Int[np.ndarray, "clips"],
         )
     try:
         about = json.loads((folder / ABOUT).read_text())
+        names, multi_label = about["labels"], about["multi_label"]
+        told = _describe(names, multi_label)
         ids = pq.read_table(folder / INDEX, columns=["id"])["id"]
-    except (OSError, ValueError) as error:  # pyarrow's are among them
-        raise ValueError(f"{folder} is damaged ({error}); make it again") from error
-    names, multi_label = about["labels"], about["multi_label"]
+    # pyarrow's are among them.
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"{folder} is damaged ({error!r}); make it again") from error
     if names != list(data.label_names) or multi_label != data.multi_label:
         raise ValueError(
-            f"the teacher in {folder} has {_describe(names, multi_label)}; {data.path} "
+            f"the teacher in {folder} has {told}; {data.path} "
             f"has {_describe(data.label_names, data.multi_label)}; they must be the "
             "same, in the same order"
         )

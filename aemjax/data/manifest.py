@@ -1,25 +1,28 @@
 """Any set of your own: a csv, or a folder per class.
 
 The csv has the columns `path,label` and optionally `split,fold,group,start_s,end_s`;
-paths are relative to it, and labels separated by `;` make a set multi-label. Parts of one
-file are a group unless the csv names another.
+paths are relative to it, and labels separated by `;` make a set multi-label. Rows of one
+file, and its parts, are a group unless the csv names another.
 """
 
+import collections
 import math
+import os
 import re
-from pathlib import Path
 
 from aemjax.data.clips import AUDIO_SUFFIXES, Clip, Listing, read_csv
+from aemjax.data.folders import AnyPath, as_path, files_below
 
 
-def read(source: Path) -> Listing:
+def read(source: AnyPath) -> Listing:
     """Lists the clips of a csv file, of the one csv in a folder, or of class folders.
 
     Raises:
       ValueError: if neither is there, a column is missing or a field is malformed.
     """
     if source.is_dir():
-        tables = sorted(source.glob("*.csv"))
+        # macOS leaves notes on "x.csv" as "._x.csv".
+        tables = sorted(source.glob("[!.]*.csv"))
         if len(tables) > 1:
             raise ValueError(
                 f"{source} holds {[table.name for table in tables]}; name the one to "
@@ -31,8 +34,8 @@ def read(source: Path) -> Listing:
     return _read_csv(source)
 
 
-def _read_csv(path: Path) -> Listing:
-    rows = list(read_csv(path, ("path", "label")))
+def _read_csv(path: AnyPath) -> Listing:
+    rows = [_stripped(row) for row in read_csv(path, ("path", "label"))]
     if not rows:
         raise ValueError(f"{path} lists no clips")
     labels = [
@@ -41,11 +44,16 @@ def _read_csv(path: Path) -> Listing:
     ]
     names = sorted({label for row in labels for label in row})
     numbers = {name: number for number, name in enumerate(names)}
+    listed = [path.parent / row["path"] for row in rows]
+    # "./1.wav" is "1.wav".
+    places = [os.path.relpath(str(file), str(path.parent)) for file in listed]
+    times = collections.Counter(places)
     clips = []
-    for line, (row, own) in enumerate(zip(rows, labels, strict=True), start=2):
+    for line, (row, own, file, place) in enumerate(
+        zip(rows, labels, listed, places, strict=True), start=2
+    ):
         if not own:
             raise ValueError(f"{path}:{line}: no label for {row['path']!r}")
-        file = path.parent / row["path"]
         start_s, end_s = (
             _seconds(path, line, row, key) for key in ("start_s", "end_s")
         )
@@ -57,7 +65,7 @@ def _read_csv(path: Path) -> Listing:
                 labels=tuple(sorted({numbers[label] for label in own})),
                 split=_split(path, line, row),
                 fold=_fold(path, line, row),
-                group=row.get("group") or (row["path"] if part else ""),
+                group=row.get("group") or (place if part or times[place] > 1 else ""),
                 start_s=start_s,
                 end_s=end_s,
             )
@@ -65,7 +73,12 @@ def _read_csv(path: Path) -> Listing:
     return Listing(label_names=tuple(names), clips=tuple(clips))
 
 
-def _split(path: Path, line: int, row: dict) -> str:
+def _stripped(row: dict) -> dict[str, str]:
+    """Without spaces around fields, and without fields that have no column."""
+    return {key: text.strip() for key, text in row.items() if isinstance(text, str)}
+
+
+def _split(path: AnyPath, line: int, row: dict) -> str:
     split = row.get("split") or "full"
     if not re.fullmatch(r"\w+", split, re.ASCII):  # it becomes part of file names
         raise ValueError(
@@ -74,7 +87,7 @@ def _split(path: Path, line: int, row: dict) -> str:
     return split
 
 
-def _fold(path: Path, line: int, row: dict) -> int:
+def _fold(path: AnyPath, line: int, row: dict) -> int:
     fold = _number(path, line, row, "fold") or 0.0
     if fold < 0 or not fold.is_integer():
         raise ValueError(
@@ -83,14 +96,14 @@ def _fold(path: Path, line: int, row: dict) -> int:
     return int(fold)
 
 
-def _seconds(path: Path, line: int, row: dict, key: str) -> float | None:
+def _seconds(path: AnyPath, line: int, row: dict, key: str) -> float | None:
     value = _number(path, line, row, key)
     if value is not None and not 0 <= value < math.inf:
         raise ValueError(f"{path}:{line}: {key} is {value}, expected seconds from 0")
     return value
 
 
-def _number(path: Path, line: int, row: dict, key: str) -> float | None:
+def _number(path: AnyPath, line: int, row: dict, key: str) -> float | None:
     text = row.get(key)
     if not text:
         return None
@@ -100,26 +113,28 @@ def _number(path: Path, line: int, row: dict, key: str) -> float | None:
         raise ValueError(f"{path}:{line}: {key} is {text!r}, not a number") from error
 
 
-def _read_folders(source: Path) -> Listing:
-    folders = sorted(
-        path
-        for path in source.iterdir()
-        if path.is_dir() and not path.name.startswith(".")
-    )
-    clips = [
-        Clip(
-            id=str(file.relative_to(source)),
-            source=str(file),
-            labels=(number,),
-        )
-        for number, folder in enumerate(folders)
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in AUDIO_SUFFIXES
-    ]
+def _read_folders(source: AnyPath) -> Listing:
+    source = as_path(str(source))
+    clips = collections.defaultdict(list)
+    for file in map(as_path, files_below(source)):
+        name = file.relative_to(source)
+        folder = name.parts[0]
+        if (
+            len(name.parts) > 1
+            and not folder.startswith(".")
+            and file.suffix.lower() in AUDIO_SUFFIXES
+        ):
+            clips[folder].append((str(name), str(file)))
     if not clips:
         raise ValueError(
             f"{source} holds neither a csv with path,label nor class folders of audio"
         )
+    names = sorted(clips)
     return Listing(
-        label_names=tuple(folder.name for folder in folders), clips=tuple(clips)
+        label_names=tuple(names),
+        clips=tuple(
+            Clip(id=name, source=file, labels=(number,))
+            for number, folder in enumerate(names)
+            for name, file in clips[folder]
+        ),
     )

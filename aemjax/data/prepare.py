@@ -5,16 +5,18 @@ shards are balanced, seeded-shuffled, and the same bytes however many workers wr
 and however often the work was interrupted. Everything is written to `OUT.incomplete`,
 renamed to OUT when whole; a finished shard in it is not written again. A remote folder
 cannot be renamed: there the work lies in OUT itself, which is no set before its
-manifest is written, last.
+manifest is written, last. One process at a time prepares a local OUT.
 """
 
 import collections
+import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aemjax.audio import read
@@ -49,29 +51,37 @@ def prepare(
       beam_flags: if any, an Apache Beam pipeline does the work: "--runner=..." and that
         runner's own. Its workers must see `source` and `out`.
       allow_missing: leave out clips whose file is absent, rather than refuse.
-      skip_unreadable: leave out clips whose file is bad, rather than refuse.
+      skip_unreadable: leave out clips whose file, or its name, is bad, rather than
+        refuse.
       storage: of the samples, one of `records.STORAGES`.
       seed: of the order of clips on disk.
       clips_per_shard: about how many clips share a file.
 
     Raises:
       ValueError: on an unknown name, a malformed or incomplete folder, bad audio, or an
-        `out` that exists.
-      OSError: if something cannot be written, or a worker was killed.
+        `out` that exists or that another process prepares.
+      OSError: if something cannot be written, a remote file cannot be read, or a worker
+        was killed.
     Shards that were finished stay in `OUT.incomplete`, and the same command goes on
     from them.
     """
+    if workers < 1:
+        raise ValueError(f"--workers is {workers}, expected 1 or more")
     dataset = catalog.get(name)
     name = name.rpartition(":")[2].lower()  # of "package.module:BIRDS"
     source, out = folders.as_path(source), folders.as_path(out)
     if not source.exists():
         raise ValueError(f"source {source} does not exist")
-    if (out / records.MANIFEST).exists() and (out / shards.PLAN).exists():
-        return _close(out)  # killed between its last two steps
-    finished = out / records.MANIFEST if folders.is_remote(out) else out
-    if finished.exists():
-        raise ValueError(f"{out} exists; remove it, or choose another --out")
-    listing = _checked(dataset.read(source), source)
+    _folder_of_work(out)  # refuses one that is finished before the source is listed
+    listing = dataset.read(source)
+    _check(listing, source)
+    listing, misnamed = _by_name(listing)
+    if misnamed and not skip_unreadable:
+        raise ValueError(
+            f"the names of {len(misnamed)} clips are not UTF-8, the first: "
+            f"{misnamed[0].source or misnamed[0].id!r}; rename their files, or leave them "
+            "out with --skip-unreadable"
+        )
     for role in ("normal_class", "positive_class"):
         named = getattr(dataset, role)
         if named not in (None, *listing.label_names):
@@ -99,8 +109,15 @@ def prepare(
     }
     records.features(listing.label_names, storage)  # refuses an unknown storage
     by_split = _by_shard(listing, plan)
-    partial = _open_partial(out, plan)
-    paths = _plan_shards(name, by_split, partial)
+    left_out = [(clip.id, "", "missing") for clip in absent]
+    left_out += [
+        (
+            _printable(c.id),
+            _printable(c.source or ""),
+            "its name is not UTF-8; rename it",
+        )
+        for c in misnamed
+    ]
     run = (
         functools.partial(runners.run_beam, flags=beam_flags)
         if beam_flags
@@ -108,36 +125,46 @@ def prepare(
             runners.run_local, workers=workers, description="prepare"
         )
     )
-    _pack_parquet(listing.clips, partial, run)
-    sizes = [len(part) for parts in by_split.values() for part in parts]
-    run(shards.write_shard, dict(zip(map(str, _all(paths)), sizes, strict=True)))
-    bad_of = {path: shards.read_part(path)["bad"] for path in _all(paths)}
-    bad = [tuple(row) for rows in bad_of.values() for row in rows]
-    if bad and not skip_unreadable:
-        _forget(bad_of, partial)
-        some = "\n  ".join(f"{clip}: {reason}" for clip, _, reason in bad[:5])
-        raise ValueError(
-            f"{len(bad)} clips cannot be used:\n  {some}\nRepair them, or leave them out "
-            "with --skip-unreadable, and run the same command again: shards without "
-            "them are kept"
-        )
-    if len(bad) == len(listing.clips) - len(absent):
-        raise ValueError(
-            f"not one of the {len(bad)} clips can be used, the first: {bad[0][2]}"
-        )
-    missing = [(clip.id, "", "missing") for clip in absent]
-    with shards.writing(partial / records.MANIFEST):
-        assemble(partial, plan, dataset, listing, paths, [*missing, *bad])
-    if partial != out:
-        os.rename(partial, out)
-    return _close(out)
+    with _opened(out, plan) as folder:
+        if folder != out or not (out / records.MANIFEST).exists():
+            paths = _plan_shards(name, by_split, folder)
+            _pack_parquet(listing.clips, folder, run)
+            bad = _write_shards(paths, by_split, folder, run, skip=skip_unreadable)
+            with shards.writing(folder / records.MANIFEST):
+                assemble(folder, plan, dataset, listing, paths, [*left_out, *bad])
+            if folder != out:
+                os.rename(folder, out)
+        return _close(out)
 
 
-def _checked(listing: Listing, source: AnyPath) -> Listing:
+def _check(listing: Listing, source: AnyPath) -> None:
     counts = collections.Counter(clip.id for clip in listing.clips)
     if twice := [clip for clip, count in counts.items() if count > 1]:
         raise ValueError(f"{source}: clips listed more than once: {twice[:5]}")
-    return listing
+    if unlabelled := [clip.id for clip in listing.clips if not clip.labels]:
+        raise ValueError(
+            f"{source}: {len(unlabelled)} clips have no label, the first: "
+            f"{unlabelled[:3]}; give each one or more, or leave them out of the listing"
+        )
+    if odd := [name for name in listing.label_names if _printable(name) != name]:
+        raise ValueError(f"{source}: the class {odd[0]!r} is not UTF-8; rename it")
+
+
+def _by_name(listing: Listing) -> tuple[Listing, list[Clip]]:
+    """The clips whose names can be written down, and those whose names are not UTF-8."""
+
+    def is_text(clip: Clip) -> bool:
+        name = clip.id + (clip.source or "")
+        return _printable(name) == name
+
+    named = tuple(clip for clip in listing.clips if is_text(clip))
+    misnamed = [clip for clip in listing.clips if not is_text(clip)]
+    return dataclasses.replace(listing, clips=named), misnamed
+
+
+def _printable(name: str) -> str:
+    """A name with escapes for bytes that are no text."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _digest(listing: Listing) -> str:
@@ -169,24 +196,45 @@ def _by_shard(listing: Listing, plan: dict) -> dict[str, list[list[Clip]]]:
     return result
 
 
-def _open_partial(out: AnyPath, plan: dict) -> AnyPath:
-    """The folder of work in progress.
+def _folder_of_work(out: AnyPath) -> AnyPath:
+    """Where an unfinished set lies.
 
     Raises:
-      ValueError: if it was begun for another plan: hours of work may lie there.
+      ValueError: if `out` is there and finished.
     """
-    remote = folders.is_remote(out)
-    partial = out if remote else out.with_name(out.name + ".incomplete")
-    begun = partial / shards.PLAN
-    if begun.is_file() and json.loads(begun.read_text()) != plan:
-        raise ValueError(
-            f"{partial} was begun with other arguments, or the files in the source have "
-            "changed since; remove it to start anew, or choose another --out"
-        )
-    partial.mkdir(parents=True, exist_ok=True)
-    with shards.writing(begun):
-        folders.write_text(begun, json.dumps(plan))
-    return partial
+    remote, whole = folders.is_remote(out), (out / records.MANIFEST).exists()
+    if whole and (out / shards.PLAN).exists():  # killed between the last two steps
+        return out
+    if whole if remote else out.exists():
+        raise ValueError(f"{out} exists; remove it, or choose another --out")
+    return out if remote else out.with_name(out.name + ".incomplete")
+
+
+@contextlib.contextmanager
+def _opened(out: AnyPath, plan: dict) -> Iterator[AnyPath]:
+    """The folder of work in progress, locked if it is local, even when it is renamed.
+
+    Raises:
+      ValueError: if another process holds it, or if it was begun for another plan: hours
+        of work may lie there.
+    """
+    folder = _folder_of_work(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = folder / shards.PLAN
+    with contextlib.ExitStack() as held:
+        with shards.writing(begun):
+            if not begun.is_file():
+                with contextlib.suppress(FileExistsError):
+                    folders.write_new_text(begun, json.dumps(plan))
+            if not folders.is_remote(folder):
+                told = f"another process prepares {out}; wait for it, or stop it"
+                held.enter_context(folders.lock_file(begun, told))
+        if json.loads(begun.read_text()) != plan:
+            raise ValueError(
+                f"{folder} was begun with other arguments, or the files in the source "
+                "have changed since; remove it to start anew, or choose another --out"
+            )
+        yield folder
 
 
 def _plan_shards(
@@ -233,6 +281,38 @@ def _pack_parquet(clips: Sequence[Clip], partial: AnyPath, run) -> None:
             shards.write_clips(shards.clips_path(path), own)
         tasks[str(path)] = len(own)
     run(shards.pack_file, tasks)
+
+
+def _write_shards(
+    paths: dict[str, list[AnyPath]],
+    by_split: dict[str, list[list[Clip]]],
+    folder: AnyPath,
+    run,
+    *,
+    skip: bool,
+) -> list[tuple]:
+    """Writes those not yet written; returns (id, source, reason) of clips left out.
+
+    Raises:
+      ValueError: if there are bad clips and `skip` is not set, or no others.
+    """
+    sizes = [len(part) for parts in by_split.values() for part in parts]
+    run(shards.write_shard, dict(zip(map(str, _all(paths)), sizes, strict=True)))
+    bad_of = {path: shards.read_part(path)["bad"] for path in _all(paths)}
+    bad = [tuple(row) for rows in bad_of.values() for row in rows]
+    if bad and not skip:
+        _forget(bad_of, folder)
+        some = "\n  ".join(f"{clip}: {reason}" for clip, _, reason in bad[:5])
+        raise ValueError(
+            f"{len(bad)} clips cannot be used:\n  {some}\nRepair them, or leave them out "
+            "with --skip-unreadable, and run the same command again: shards without "
+            "them are kept"
+        )
+    if len(bad) == sum(sizes):
+        raise ValueError(
+            f"not one of the {len(bad)} clips can be used, the first: {bad[0][2]}"
+        )
+    return bad
 
 
 def _forget(bad_of: dict[AnyPath, list], partial: AnyPath) -> None:

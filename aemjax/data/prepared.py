@@ -16,6 +16,12 @@ from aemjax.audio.read import SAMPLE_RATE
 from aemjax.data import records
 from aemjax.data.shard_reader import ShardReader, decode_varint
 
+# Of a manifest, all that is read of it.
+_KEYS = (
+    *("sample_rate", "storage", "dataset", "labels", "multi_label", "splits"),
+    *("official", "normal_class", "positive_class", "published", "skipped", "checksum"),
+)
+
 
 def _column(name: str) -> functools.cached_property:
     """Read when it is first asked for: of millions of rows, text takes gigabytes."""
@@ -62,12 +68,16 @@ class PreparedSet:
             ) from error
         except ValueError as error:
             raise self._broken(records.MANIFEST, error) from error
+        if not isinstance(self.manifest, dict):
+            raise self._broken(records.MANIFEST, "no object in it")
         found = self.manifest.get("format_version")
         if found != records.FORMAT_VERSION:
             raise ValueError(
                 f"{self.path} has format {found}, this version reads "
                 f"{records.FORMAT_VERSION}; prepare it again"
             )
+        if missing := [key for key in _KEYS if key not in self.manifest]:
+            raise self._broken(records.MANIFEST, f"no {missing[0]!r} in it")
         if self.manifest["sample_rate"] != SAMPLE_RATE:
             raise ValueError(
                 f"{self.path} is at {self.manifest['sample_rate']} Hz, expected "

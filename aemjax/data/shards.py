@@ -67,8 +67,8 @@ def write_shard(path: str) -> None:
     """Reads a shard's clips and writes its records, unless that was done before.
 
     Raises:
-      OSError: if the records cannot be written (a full disk, say); the shard is then
-        absent, not half there.
+      OSError: if the records cannot be written (a full disk, say), or a remote source
+        cannot be read; the shard is then absent, not half there.
     """
     shard = folders.as_path(path)
     if part_path(shard).exists():
@@ -126,8 +126,11 @@ def writing(path: AnyPath) -> Iterator[None]:
     """Says of a failed write what it was and what to do."""
     try:
         yield
+    except folders.UnreadableError:
+        raise
     except (OSError, RuntimeError) as error:  # ArrayRecord raises RuntimeError
         local = Path(tempfile.gettempdir()) if folders.is_remote(path) else path.parent
+        local = next(p for p in (local, *local.parents) if p.exists())
         free_gb = shutil.disk_usage(local).free / 1e9
         raise OSError(
             f"cannot write {path}: {error} ({free_gb:.2f} GB are free in {local}); make "

@@ -17,6 +17,7 @@ CLASSIFY = ["classify", "clip.wav", "--model=MODEL"]
 EMBED = ["embed", "clip.wav", "--model=MODEL", "-o"]
 STREAM = ["stream", "--model=MODEL"]
 ONNX = ["export", "nowhere", "--format=onnx"]
+PREPARE = ["prepare", "esc50", "--source=empty", "--out=new"]
 LITERT = ["export", "nowhere", "--format=litert", "--out=new.tflite"]
 
 
@@ -83,6 +84,13 @@ LITERT = ["export", "nowhere", "--format=litert", "--out=new.tflite"]
         (LITERT, "a file of litert takes audio of set lengths alone; name them, such as"),
         ([*LITERT, "--seconds=nan"], "--seconds nan: a network takes 0.01 or more"),
         ([*LITERT, "--seconds=1e308"], "--seconds 1e.308: a network takes 0.01 or more"),
+        ([*PREPARE, "--workers=0"], "--workers is 0, expected 1 or more"),
+        ([*PREPARE, "--runner=X", "--workers=4"], "--workers 4 is for this .*--runner X;"),
+        ([*PREPARE[:1], ":BIRDS", *PREPARE[2:]], "':BIRDS' cannot be imported: Empty mod"),
+        (
+            ["summary", "--config=x.py", "--classes=10", "--llf=llf2", "--width=.5"],
+            "x.py names its own; leave out --llf llf2, --width 0.5, --classes 10$",
+        ),
     ],
 )  # fmt: skip
 def test_arguments_that_cannot_be(network, clip, capsys, monkeypatch, words, message):
@@ -155,3 +163,23 @@ def test_a_file_that_is_named_twice(network, clip, capsys):
     assert json.loads(run(capsys, *words)[0])["embedded"] == 1
     out = run(capsys, "classify", clip, clip, f"--model={network}", "--format=json")[0]
     assert len(json.loads(out)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "get = 1\n",
+            "x.py defines no get_config; expected an experiment file, such as",
+        ),
+        (
+            "get config\n",
+            r"x.py is no Python \(invalid syntax .*; expected an experiment",
+        ),
+    ],
+)
+def test_a_config_that_is_none(clip, capsys, text, message):
+    Path("x.py").write_text(text)
+    out, lines, code = run(capsys, "summary", "--config=x.py:scratch")
+    assert (out, code, len(lines)) == ("", 1, 1)
+    assert re.search(f"^error: .*{message}", lines[0]), lines

@@ -119,6 +119,12 @@ def test_audioset_malformed_row(audioset_dir, row):
         audioset.read(audioset_dir)
 
 
+def test_audioset_csv_that_is_not_utf_8(audioset_dir):
+    (audioset_dir / "eval_segments.csv").write_bytes(b"caf\xe9, 0, 10, /m/0b\n")
+    with pytest.raises(ValueError, match="eval_segments.csv is not UTF-8 .*; save it"):
+        audioset.read(audioset_dir)
+
+
 def test_audioset_without_its_csv_files(audioset_dir):
     for path in audioset_dir.glob("*_segments.csv"):
         path.unlink()

@@ -105,6 +105,12 @@ def test_unclear_key(dcase_dir, key, message):
         dcase2013.read(dcase_dir)
 
 
+def test_a_key_that_is_not_utf_8(dcase_dir):
+    (dcase_dir / "key.csv").write_bytes(b"bus01.wav,caf\xe9\n")
+    with pytest.raises(ValueError, match="key.csv is not UTF-8 .*; save it as UTF-8"):
+        dcase2013.read(dcase_dir)
+
+
 def test_several_keys(dcase_dir):
     for name in ("a.csv", "b.csv"):
         (dcase_dir / name).touch()

@@ -107,6 +107,16 @@ def test_open_file():
         folders.open_file("memory://open/b.wav")
 
 
+def test_a_remote_file_that_cannot_be_read(monkeypatch):
+    def fail(self):
+        raise PermissionError("Forbidden")
+
+    monkeypatch.setattr(type(UPath("memory://a")), "read_bytes", fail)
+    message = "^memory://open/a.wav cannot be read: Forbidden; check the network and"
+    with pytest.raises(folders.UnreadableError, match=message):
+        folders.open_file("memory://open/a.wav")
+
+
 def test_only_a_lock_that_may_be_made_is(tmp_path):
     path = tmp_path / "lock"
     with pytest.raises(FileNotFoundError, match="lock"):

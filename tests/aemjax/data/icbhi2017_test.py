@@ -149,6 +149,13 @@ def test_malformed_cycle(icbhi_dir, edit, old, new):
         icbhi2017.read(icbhi_dir)
 
 
+def test_annotations_that_are_not_utf_8(icbhi_dir):
+    path = icbhi_dir / "audio_and_txt_files" / "226_1b1_Pl_sc_LittC2SE.txt"
+    path.write_bytes(b"0.1\t0.2\t\xe9\n")
+    with pytest.raises(ValueError, match=f"{path.name} is not UTF-8 .*; save it as"):
+        icbhi2017.read(icbhi_dir)
+
+
 def test_two_recordings_that_differ_in_the_device_alone(icbhi_dir):
     audio = icbhi_dir / "audio_and_txt_files"
     (audio / "226_1b1_Pl_sc_Meditron.txt").write_text(CYCLES)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from aemjax.data import assemble as module
+from aemjax.data import prepare as module_of_prepare
 from aemjax.data import runners
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
@@ -138,10 +139,42 @@ def test_killed_between_the_last_two_steps(tmp_path, save, monkeypatch):
         patch.setattr("aemjax.data.prepare._close", lambda folder: {})
         prepare("manifest", tmp_path / "in", tmp_path / "out")
     assert (tmp_path / "out" / "plan.json").is_file()
+    with pytest.raises(ValueError, match="out was begun with other arguments, or"):
+        prepare("manifest", tmp_path / "in", tmp_path / "out", seed=1)
+    assert (tmp_path / "out" / "plan.json").is_file()
     assert prepare("manifest", tmp_path / "in", tmp_path / "out")["kept"] == 1
     assert not list((tmp_path / "out").glob("*clips.json"))
     with pytest.raises(ValueError, match="out exists; remove it"):
         prepare("manifest", tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("step", ["_plan_shards", "_close"])
+def test_two_runs_at_once(tmp_path, save, monkeypatch, step):
+    """The second begins within the first: before its work, or when OUT has its name."""
+    save(tmp_path / "in" / "dog" / "a.wav", noise(800))
+    run = functools.partial(prepare, "manifest", tmp_path / "in", tmp_path / "out")
+    refused, original = [], getattr(module_of_prepare, step)
+
+    def twice(*arguments):
+        message = "another process prepares .*out; wait for it, or stop it"
+        with pytest.raises(ValueError, match=message) as refusal:
+            run(seed=len(refused))  # whatever its arguments
+        refused.append(refusal)
+        return original(*arguments)
+
+    monkeypatch.setattr(module_of_prepare, step, twice)
+    assert run()["kept"] == 1
+    assert len(refused) == 1 and len(PreparedSet(tmp_path / "out")) == 1
+
+
+def test_a_run_that_failed_holds_no_lock(tmp_path, save):
+    source, out = tmp_path / "in", tmp_path / "out"
+    save(source / "dog" / "a.wav", noise(1))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="1 clips cannot be used"):
+            prepare("manifest", source, out)
+    save(source / "dog" / "a.wav", noise(800))
+    assert prepare("manifest", source, out, workers=2)["kept"] == 1
 
 
 def test_a_source_that_changed_is_noticed(tmp_path, save):

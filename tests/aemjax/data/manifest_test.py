@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from upath import UPath
 
 from aemjax.data import manifest
 from aemjax.data.clips import Clip
@@ -38,6 +39,26 @@ def test_manifest_with_every_column(tmp_path, table):
         Clip("in/a.wav@0.5-1.25", source, (0, 1), "train", 2, "anna", "", 0.5, 1.25),
         Clip("in/a.wav@None-2.0", source, (0,), "full", 3, "in/a.wav", "", None, 2.0),
     )
+
+
+def test_rows_of_one_file_are_a_group(tmp_path, table):
+    """Whole or a part, under whatever path; spaces around fields do not count."""
+    for name in ("1.wav", "2.wav", "3.wav", "4.wav"):
+        (tmp_path / name).touch()
+    rows = [
+        ("1.wav", "dog", "2", "", ""),
+        ("1.wav ", "dog", "1", "", "0.5"),
+        ("./1.wav", "dog", " 1 ", " ", ""),
+        (f"{tmp_path}/1.wav", "dog", "1", "", ""),
+        ("2.wav", "dog", "1", "p0", ""),
+        ("3.wav", "dog", "2", "p0 ", ""),
+        ("4.wav", "dog", "2", "", ""),
+    ]
+    table(tmp_path / "set.csv", ("path", "label", "fold", "group", "end_s"), rows)
+    clips = manifest.read(tmp_path).clips
+    assert [clip.group for clip in clips] == [*["1.wav"] * 4, "p0", "p0", ""]
+    assert clips[1].id == "1.wav@None-0.5"
+    assert all(clip.source for clip in clips)
 
 
 @pytest.mark.parametrize(
@@ -112,3 +133,29 @@ def test_folder_per_class(tmp_path):
     shutil.rmtree(tmp_path / "cat")
     with pytest.raises(ValueError, match="holds neither a csv with path,label nor"):
         manifest.read(tmp_path)
+
+
+def test_what_macos_leaves_is_no_clip(tmp_path):
+    """Nor is a folder of it, or one without audio, a class."""
+    for name in ("dog/a.wav", "dog/._a.wav", "__MACOSX/dog/._a.wav", "docs/a.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    listing = manifest.read(tmp_path)
+    assert listing.label_names == ("dog",)
+    assert [clip.id for clip in listing.clips] == ["dog/a.wav"]
+    (tmp_path / "set.csv").write_text("path,label\ndog/a.wav,cat\n")
+    (tmp_path / "._set.csv").write_bytes(b"\0\5\x16\7")
+    assert manifest.read(tmp_path).label_names == ("cat",)
+
+
+def test_a_remote_folder():
+    root = UPath("memory://classes")
+    for name in ("dog/deep/a.wav", "cat/a.wav"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+    listing = manifest.read(root)
+    assert listing.label_names == ("cat", "dog")
+    assert listing.clips[1].id == "dog/deep/a.wav"
+    assert UPath(listing.clips[1].source) == root / "dog/deep/a.wav"
+    (root / "set.csv").write_text("path,label\n./cat/a.wav,owl\ncat/a.wav,dog\n")
+    assert [clip.group for clip in manifest.read(root).clips] == ["cat/a.wav"] * 2

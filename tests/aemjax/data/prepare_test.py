@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import json
+import os
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,7 +13,8 @@ import soundfile as sf
 import tensorflow_datasets as tfds
 
 from aemjax.audio.read import read_audio, to_int16
-from aemjax.data import records
+from aemjax.data import catalog, records
+from aemjax.data.clips import Clip, Listing
 from aemjax.data.prepare import prepare
 from aemjax.data.prepared import PreparedSet
 from tests.aemjax.data.made import noise, shards
@@ -212,6 +215,40 @@ def test_a_clip_listed_twice(tmp_path, save, table):
         prepare("manifest", tmp_path, tmp_path / "out")
 
 
+def test_clips_without_labels(tmp_path, monkeypatch):
+    clips = (Clip("a", None, (0,)), Clip("b", None, ()))
+    own = catalog.Dataset(
+        read=lambda source: Listing(("dog",), clips),
+        home="",
+        classes=1,
+        protocols=("kfold",),
+    )
+    monkeypatch.setitem(catalog.DATASETS, "own", own)
+    with pytest.raises(ValueError, match=r"1 clips have no label, .*: \['b'\]; give"):
+        prepare("own", tmp_path, tmp_path / "out", allow_missing=True)
+
+
+def test_names_that_are_not_utf_8(tmp_path, save):
+    source, out = tmp_path / "in", tmp_path / "out"
+    for i in range(2):
+        save(source / "dog" / f"{i}.wav", noise(800, seed=i))
+    os.rename(source / "dog" / "1.wav", source / "dog" / os.fsdecode(b"caf\xe9.wav"))
+    message = r"names of 1 clips are not UTF-8, .*dog/caf\\udce9.wav'; rename"
+    with pytest.raises(ValueError, match=message):
+        prepare("manifest", source, out)
+    manifest = prepare("manifest", source, out, skip_unreadable=True)
+    assert (manifest["listed"], manifest["kept"]) == (2, 1)
+    assert manifest["skipped"] == {"missing": 0, "unreadable": 1}
+    (row,) = skipped(out)
+    assert (row["id"], row["reason"]) == (
+        r"dog/caf\udce9.wav",
+        "its name is not UTF-8; rename it",
+    )
+    os.rename(source / "dog", source / os.fsdecode(b"ch\xefen"))
+    with pytest.raises(ValueError, match=r"the class 'ch\\udcefen' is not UTF-8; ren"):
+        prepare("manifest", source, tmp_path / "again", skip_unreadable=True)
+
+
 def test_missing_audio(tmp_path, esc50_at):
     source, out = esc50_at(tmp_path / "in"), tmp_path / "out"
     gone = {"1-101-A-0", "3-103-B-7", "5-105-B-30"}
@@ -296,6 +333,35 @@ def test_nothing_but_bad_audio(tmp_path):
     with pytest.raises(ValueError, match="not one of the 1 clips can be .*a.wav: 0 by"):
         prepare("manifest", tmp_path / "in", tmp_path / "out", skip_unreadable=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_split_of_nothing_but_bad_audio(tmp_path, save, table):
+    """TFDS opens no empty split."""
+    save(tmp_path / "a.wav", noise(800))
+    for name in "bc":
+        (tmp_path / f"{name}.wav").touch()
+    rows = [
+        ("a.wav", "dog", "train"),
+        ("b.wav", "dog", "test"),
+        ("c.wav", "cat", "test"),
+    ]
+    table(tmp_path / "set.csv", ("path", "label", "split"), rows)
+    out = tmp_path / "out"
+    for bad in ("all", "repaired"):
+        manifest = prepare("manifest", tmp_path, out, skip_unreadable=True)
+        source = tfds.builder_from_directory(out).as_data_source()
+        assert (
+            set(manifest["splits"])
+            == set(source)
+            == {s.split("-")[1].split(".")[0] for s in shards(out)}
+        )
+        assert (
+            sum(map(len, source.values())) == len(PreparedSet(out)) == manifest["kept"]
+        )
+        assert len(skipped(out)) == (2 if bad == "all" else 1)
+        shutil.rmtree(out)
+        save(tmp_path / "b.wav", noise(800))
+    assert set(manifest["splits"]) == {"train", "test"}
 
 
 def test_audioset_keeps_silence(tmp_path, audioset_at, save):

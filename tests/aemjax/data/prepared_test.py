@@ -114,6 +114,20 @@ def test_an_unreadable_manifest(copy):
         PreparedSet(copy)
 
 
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[1]", "no object in it"),
+        ('{"format_version": 2}', "no 'sample_rate' in it"),
+    ],
+)
+def test_a_manifest_of_something_else(copy, text, message):
+    (copy / "manifest.json").write_text(text)
+    message = rf"manifest.json is missing or damaged \({message}\); prepare the set"
+    with pytest.raises(ValueError, match=message):
+        PreparedSet(copy)
+
+
 @pytest.mark.parametrize("version", [0, FORMAT_VERSION + 1, None])
 def test_another_format(copy, version):
     change_manifest(copy, format_version=version)

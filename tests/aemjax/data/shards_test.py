@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from aemjax.data import shards
+from aemjax.data import folders, shards
 from aemjax.data.clips import Clip
 
 PLAN = {"sample_rate": 16_000, "storage": "int16", "labels": ["a"]}
@@ -58,3 +58,26 @@ def test_a_task_that_runs_twice_at_once(planned, monkeypatch, ends):
     assert shard.read_bytes() == alone.read_bytes()
     assert shards.read_part(shard) == shards.read_part(alone)
     assert not list(shard.parent.rglob("*.tmp"))
+
+
+def test_a_failed_read_is_not_taken_for_a_failed_write(planned, monkeypatch):
+    """Nor for a bad clip, which would be left out."""
+    shard = planned("set")
+
+    def fail(path):
+        raise folders.UnreadableError(f"{path} cannot be read: Forbidden")
+
+    monkeypatch.setattr(folders, "open_file", fail)
+    with pytest.raises(OSError, match=r"^/.*\d.wav cannot be read: Forbidden$"):
+        shards.write_shard(str(shard))
+    assert not shards.part_path(shard).exists()
+
+
+def test_a_folder_that_vanished_is_written_to(tmp_path):
+    path = tmp_path / "gone" / "deep" / "x"
+    message = (
+        rf"cannot write {path}: .*No such file.* GB are free in {tmp_path}\); make"
+    )
+    with pytest.raises(OSError, match=message):
+        with shards.writing(path):
+            path.write_text("")

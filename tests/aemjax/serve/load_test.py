@@ -120,9 +120,9 @@ def test_damage_is_noticed(released, tmp_path, damage, message):
 def test_loading_a_release_imports_no_training_stack(released):
     code = f"""
 import sys, time
-start = time.perf_counter()
+start = time.process_time()  # of this process, however many others run
 import aemjax
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 print(sorted({TRAINING | {"jax", "flax", "numpy"}!r} & set(sys.modules)))
 aemjax.load({str(released)!r})
 print(sorted({TRAINING!r} & set(sys.modules)))
