@@ -8,9 +8,10 @@ metric and step 0 are kept. With several processes, each calls what is here, as 
 in the same order.
 """
 
-import contextlib
 import dataclasses
+import functools
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,14 +22,26 @@ from orbax.checkpoint import checkpoint_managers
 
 from aemjax.data.folders import AnyPath, as_path
 from aemjax.train.card import Card
+from aemjax.train.checkpoint_errors import reading, whole_steps, writing
 from aemjax.train.state import TrainState
 from aemjax.train.workdir import difference
 
 PyTree = Any
 FOLDER = "checkpoints"
+DELETION_S = 1.0  # longer than deleting a step takes
 
 
 class _Manager(ocp.CheckpointManager):
+    def __init__(self, folder: str, options: ocp.CheckpointManagerOptions):
+        self.reading = functools.partial(
+            reading, folder, training=not options.read_only
+        )
+        super().__init__(folder, options=options)  # reads metrics
+
+    def metrics(self, step: int) -> dict[str, int | float] | None:
+        with self.reading(step, "metrics"):
+            return super().metrics(step)
+
     def reached_preemption(self, step: int) -> bool:
         # The loop asks JAX, once a step: asking counts as having done that step.
         return False
@@ -52,7 +65,14 @@ class Checkpoints:
             kept.
           keep_latest: newest steps to keep.
           read_only: touch nothing, not even what a killed save left behind.
+
+        Raises:
+          ValueError: if `keep_latest` is below 1, or the metrics of a step are damaged.
         """
+        if keep_latest < 1:
+            raise ValueError(
+                f"checkpoint.keep_latest is {keep_latest}, expected 1 or more"
+            )
         self._metric = metric
         policies = [
             checkpoint_managers.LatestN(keep_latest),
@@ -77,6 +97,8 @@ class Checkpoints:
                 best_fn=rank,  # without it Orbax stores no metrics
                 cleanup_tmp_directories=not read_only,
                 read_only=read_only,
+                # Metrics say what to delete; a damaged step must not keep others back.
+                lightweight_initialize=read_only,
             ),
         )
 
@@ -107,7 +129,7 @@ class Checkpoints:
             items["ema"] = ocp.args.StandardSave(state.averaged)
         if state.masks is not None:
             items["masks"] = ocp.args.StandardSave(state.masks)
-        with self._writing():
+        with writing(self._folder):
             self._manager.save(
                 int(state.step),
                 args=ocp.args.Composite(**items),
@@ -130,7 +152,11 @@ class Checkpoints:
 
     @property
     def best_step(self) -> int | None:
-        """The step where the metric was highest; None where it was never measured."""
+        """The step where the metric was highest; None where it was never measured.
+
+        Raises:
+          ValueError: if the metrics of a step are damaged.
+        """
         scored = {
             step: metrics[self._metric]
             for step in self.steps
@@ -146,15 +172,25 @@ class Checkpoints:
                 self._manager.delete(later)
 
     def metrics(self, step: int) -> dict[str, int | float] | None:
-        """The metrics saved with a step; None where it has none."""
+        """The metrics saved with a step; None where it has none.
+
+        Raises:
+          ValueError: if they are damaged.
+        """
         return self._manager.metrics(step)
 
     def card(self, step: int) -> Card:
-        """The card saved with a step."""
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(card=ocp.args.JsonRestore())
-        )
-        return Card(**restored.card)
+        """The card saved with a step.
+
+        Raises:
+          ValueError: if it is damaged.
+          OSError: if it cannot be read now.
+        """
+        with self._manager.reading(step, "card"):
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(card=ocp.args.JsonRestore())
+            )
+            return Card(**restored.card)
 
     def restore(
         self, like: TrainState, *, step: int, sharding: NamedSharding
@@ -165,7 +201,8 @@ class Checkpoints:
           like: a state of the same run, for its structure.
 
         Raises:
-          ValueError: if the checkpoint is of another model or optimiser.
+          ValueError: if the checkpoint is of another model or optimiser, or damaged.
+          OSError: if it cannot be read now.
         """
 
         def abstract(tree):
@@ -180,12 +217,9 @@ class Checkpoints:
         if like.masks is not None:
             wanted["masks"] = like.masks
         self._check_shapes(step, wanted["weights"])
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                **{k: ocp.args.StandardRestore(abstract(v)) for k, v in wanted.items()}
-            ),
-        )
+        args = {k: ocp.args.StandardRestore(abstract(v)) for k, v in wanted.items()}
+        with self._manager.reading(step, "state"):
+            restored = self._manager.restore(step, args=ocp.args.Composite(**args))
         return like.replace(
             step=jax.device_put(jax.numpy.int32(step), sharding),
             params=restored.weights["params"],
@@ -202,15 +236,20 @@ class Checkpoints:
           item: "weights", or "ema": with averaged parameters, where the run keeps them.
 
         Raises:
-          ValueError: if the step holds no such item.
+          ValueError: if the step holds no such item, or it is damaged.
+          OSError: if it cannot be read now.
         """
-        if not as_path(self._path(step, item)).is_dir():
+        # Weights are in every step: without them it is damaged.
+        if item != "weights" and not as_path(self._path(step, item)).is_dir():
             raise ValueError(
                 f"step {step} of {self._folder} holds no {item!r}; expected 'weights', "
                 "or 'ema' of a run with train.ema_decay"
             )
-        with ocp.StandardCheckpointer() as checkpointer:
-            stored = self._stored(step, checkpointer, item)
+        with (
+            self._manager.reading(step, item),
+            ocp.StandardCheckpointer() as checkpointer,
+        ):
+            stored = self._stored(step, item)
             device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
             like = jax.tree.map(
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
@@ -222,29 +261,20 @@ class Checkpoints:
     def _path(self, step: int, item: str) -> str:
         return f"{self._folder}/{step}/{item}"
 
-    def _stored(self, step: int, checkpointer, item: str) -> PyTree:
+    def _stored(self, step: int, item: str) -> PyTree:
         """Shapes and dtypes of an item."""
-        return dict(checkpointer.metadata(self._path(step, item)).item_metadata.tree)
+        # A checkpointer's `metadata` keeps to itself why there are none.
+        handler = ocp.StandardCheckpointHandler()
+        return dict(handler.metadata(self._manager.directory / str(step) / item).tree)
 
     def _check_shapes(self, step: int, wanted: PyTree) -> None:
-        with ocp.StandardCheckpointer() as checkpointer:
-            found = _shapes(self._stored(step, checkpointer, "weights"))
+        with self._manager.reading(step, "weights"):
+            found = _shapes(self._stored(step, "weights"))
         if found != (wanted := _shapes(wanted)):
             raise ValueError(
                 f"{self._path(step, 'weights')} is a checkpoint of another model; "
                 + difference(found, wanted, "the checkpoint", "this run")
             )
-
-    @contextlib.contextmanager
-    def _writing(self):
-        try:
-            yield
-        except (ValueError, OSError) as error:  # TensorStore raises the former
-            reason = str(error).partition("\n")[0]
-            raise OSError(
-                f"cannot write a checkpoint to {self._folder}: {reason}; free space, "
-                "then start the same command again"
-            ) from error
 
     def wait(self) -> None:
         """Returns when every save is on disk.
@@ -252,11 +282,11 @@ class Checkpoints:
         Raises:
           OSError: if one cannot be written.
         """
-        with self._writing():
+        with writing(self._folder):
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        with self._writing():
+        with writing(self._folder):
             self._manager.close()
 
     def __enter__(self) -> "Checkpoints":
@@ -284,24 +314,43 @@ def load(spec: str) -> tuple[PyTree, Card, int]:
         WORKDIR may be in a bucket.
 
     Raises:
-      ValueError: if there is no such checkpoint.
+      ValueError: if there is no such checkpoint, or it is damaged.
+      OSError: if it cannot be read now.
     """
     folder, which = split_spec(spec)
     path = as_path(folder)
     if not (path / FOLDER).is_dir():
         raise ValueError(f"{folder} holds no {FOLDER}/; expected a run's folder")
-    with Checkpoints(path, read_only=True) as checkpoints:
-        steps = checkpoints.steps
+    steps = whole_steps(str(path / FOLDER))
+    while True:
         if not steps:
             raise ValueError(f"{path / FOLDER} holds no whole checkpoint")
-        card = checkpoints.card(steps[-1])
-    if which and which != "last" and which not in map(str, steps):
-        raise ValueError(f"{spec}: no such step; {folder} holds {steps}, and 'last'")
+        if which and which != "last" and which not in map(str, steps):
+            raise ValueError(
+                f"{spec}: no such step; {folder} holds {steps}, and 'last'"
+            )
+        try:
+            return _load(path, which, steps[-1])
+        except ValueError as error:
+            # A run that trains saves a step and then deletes one, which may be this.
+            time.sleep(DELETION_S)
+            before, steps = steps, whole_steps(str(path / FOLDER))
+            if steps == before:
+                raise
+            if jax.process_count() > 1:  # each would choose another
+                raise ValueError(
+                    f"{path / FOLDER} held {before} and now {steps}, as its run trains; "
+                    "start the same command again"
+                ) from error
+
+
+def _load(path: AnyPath, which: str | None, newest: int) -> tuple[PyTree, Card, int]:
+    step = int(which) if which and which != "last" else newest
+    with Checkpoints(path, read_only=True) as checkpoints:
+        card = checkpoints.card(step)
     with Checkpoints(path, metric=card.metric, read_only=True) as checkpoints:
-        if which:
-            step = steps[-1] if which == "last" else int(which)
-        else:
-            step = checkpoints.best_step or steps[-1]
+        if not which:
+            step = checkpoints.best_step or newest
         return checkpoints.load_weights(step, card.item), card, step
 
 

@@ -1,5 +1,7 @@
+import shutil
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 from aemjax.train import checkpoint, sharding
 from aemjax.train.checkpoint import Card, Checkpoints
 from aemjax.train.state import TrainState
-from tests.jobs import ROOT
+from tests.jobs import ROOT, finish, free_port
 
 
 def card(metric="mAP"):
@@ -129,6 +131,201 @@ def test_an_undefined_metric_is_refused(tmp_path):
             checkpoints.save(state(1), card(), {"AUC": 0.5})
 
 
+@pytest.mark.parametrize("keep_latest", [0, -1])
+def test_the_newest_step_is_kept(tmp_path, keep_latest):
+    message = f"checkpoint.keep_latest is {keep_latest}, expected 1 or more"
+    with pytest.raises(ValueError, match=message):
+        Checkpoints(tmp_path / "run", keep_latest=keep_latest)
+    assert not (tmp_path / "run").exists()
+
+
+def damage(folder, path, how, *, step=6):
+    """Damages the largest file at or below a path of a step."""
+    path = folder / "checkpoints" / str(step) / path
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    largest = max(files, key=lambda file: file.stat().st_size)
+    if how == "gone":
+        largest.unlink()
+    else:
+        whole = largest.read_bytes()
+        largest.write_bytes(whole[: len(whole) // 2] if how == "half" else b"")
+
+
+def go_on(folder):
+    """The state at the newest step, as a run that goes on reads it."""
+    replicated, _ = sharding.shardings(sharding.data_mesh())
+    with Checkpoints(folder, metric="mAP") as kept:
+        step = kept.latest_step
+        return kept.restore(state(0), step=step, sharding=replicated)
+
+
+# Orbax leaves at the first error; TensorStore may tell it of others a little later.
+LATE = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@LATE
+@pytest.mark.parametrize("how", ["half", "empty", "gone"])
+@pytest.mark.parametrize(
+    "path",
+    ["weights/d", "weights/_METADATA", "optimizer/d", "optimizer/manifest.ocdbt"],
+)
+def test_a_run_goes_on_without_a_damaged_step(tmp_path, path, how):
+    folder = saved(tmp_path / "run")
+    damage(folder, path, how)
+    with pytest.raises(ValueError) as caught:
+        go_on(folder)
+    told = str(caught.value)
+    assert told.startswith(f"{folder}/checkpoints/6 is damaged (")
+    assert told.endswith("); remove that step's folder to go on from step 3")
+    assert "\n" not in told and "tensorstore_spec" not in told
+    shutil.rmtree(folder / "checkpoints/6")
+    jax.tree.map(np.testing.assert_array_equal, go_on(folder), state(3))
+
+
+@pytest.mark.parametrize("how", ["half", "empty"])
+def test_a_run_goes_on_without_damaged_metrics(tmp_path, how):
+    folder = saved(tmp_path / "run")
+    damage(folder, "metrics/metrics", how)
+    with pytest.raises(
+        ValueError, match=r"/6 is damaged \(metrics: Expecting .*\); remove that step"
+    ):
+        go_on(folder)
+    shutil.rmtree(folder / "checkpoints/6")
+    assert go_on(folder).step == 3
+
+
+@LATE
+@pytest.mark.parametrize("how", ["half", "empty", "gone"])
+@pytest.mark.parametrize("path", ["weights/d", "weights/_METADATA", "card/metadata"])
+def test_another_step_loads_where_one_is_damaged(tmp_path, monkeypatch, path, how):
+    monkeypatch.setattr(checkpoint, "DELETION_S", 0)
+    folder = saved(tmp_path / "run")
+    damage(folder, path, how)
+    item = path.partition("/")[0]
+    with pytest.raises(ValueError) as caught:
+        checkpoint.load(f"{folder}@last")
+    told = str(caught.value)
+    assert told.startswith(f"{folder}/checkpoints/6 is damaged ({item}: ")
+    assert told.endswith(f"); take another step, such as {folder}@3")
+    assert kernel(checkpoint.load(f"{folder}@3")[0]) == 3
+
+
+def test_a_step_without_weights_is_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "DELETION_S", 0)
+    folder = saved(tmp_path / "run")
+    shutil.rmtree(folder / "checkpoints/6/weights")
+    with pytest.raises(ValueError, match=r"/6 is damaged \(weights: .* such as .*@3$"):
+        checkpoint.load(f"{folder}@last")
+
+
+def test_damaged_metrics_keep_the_best_from_being_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "DELETION_S", 0)
+    folder = saved(tmp_path / "run")
+    damage(folder, "metrics/metrics", "empty")
+    with pytest.raises(ValueError, match=r"6 is damaged \(metrics: .* such as .*@3$"):
+        checkpoint.load(str(folder))
+    for which, step in [("@3", 3), ("@last", 6)]:
+        assert kernel(checkpoint.load(f"{folder}{which}")[0]) == step
+
+
+def test_where_all_is_damaged_none_is_offered(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "DELETION_S", 0)
+    with Checkpoints(tmp_path / "run", metric="mAP") as checkpoints:
+        checkpoints.save(state(0), card())
+    damage(tmp_path / "run", "card/metadata", "half", step=0)
+    with pytest.raises(ValueError, match=r"0 is damaged .*; its run holds no other"):
+        checkpoint.load(str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("read", ["card", "load_weights"])
+@pytest.mark.parametrize(("which", "score"), [("", 0.9), ("@last", 0.3)])
+def test_a_step_may_go_while_it_is_read(tmp_path, monkeypatch, read, which, score):
+    monkeypatch.setattr(checkpoint, "DELETION_S", 0)
+    folder = saved(tmp_path / "run")
+    original, training = getattr(Checkpoints, read), []
+
+    def after_another_save(self, step, *args):
+        if not training:
+            training.append(Checkpoints(folder, metric="mAP"))
+            training[0].save(state(9), card(), {"mAP": score})
+            training[0].close()
+        return original(self, step, *args)
+
+    monkeypatch.setattr(Checkpoints, read, after_another_save)
+    weights, _, step = checkpoint.load(f"{folder}{which}")
+    assert (kernel(weights), step) == (9, 9)
+
+
+@pytest.fixture
+def half_gone(tmp_path, monkeypatch):
+    """A run whose newest step is being deleted: the rest goes when it is waited for."""
+    folder = saved(tmp_path / "run")
+    damage(folder, "card/metadata", "gone")
+
+    def sleep(seconds):
+        shutil.rmtree(folder / "checkpoints/6")
+
+    monkeypatch.setattr(checkpoint, "time", types.SimpleNamespace(sleep=sleep))
+    return folder
+
+
+def test_a_step_may_be_half_gone_when_it_is_read(half_gone):
+    assert kernel(checkpoint.load(f"{half_gone}@last")[0]) == 3
+
+
+def test_a_step_that_was_asked_for_and_goes_is_no_longer_there(half_gone):
+    with pytest.raises(ValueError, match=r"@6: no such step; .* holds \[0, 3\]"):
+        checkpoint.load(f"{half_gone}@6")
+
+
+def test_several_processes_do_not_choose_again(half_gone, monkeypatch):
+    whole_steps = checkpoint.whole_steps
+
+    def of_two_processes(folder):
+        if not (half_gone / "checkpoints/6").exists():
+            monkeypatch.setattr(jax, "process_count", lambda: 2)
+        return whole_steps(folder)
+
+    monkeypatch.setattr(checkpoint, "whole_steps", of_two_processes)
+    with pytest.raises(ValueError, match=r"held \[0, 3, 6\] and now \[0, 3\], as its"):
+        checkpoint.load(f"{half_gone}@last")
+
+
+SEVERAL = """
+import sys
+from aemjax.train import distributed
+from tests.aemjax.train.checkpoint_test import go_on
+
+distributed.initialize(
+    coordinator_address=f"localhost:{sys.argv[1]}",
+    process_count=2,
+    process_index=int(sys.argv[2]),
+)
+with distributed.ending_together():
+    go_on(sys.argv[3])
+"""
+
+
+def test_a_damaged_step_ends_all_processes_alike(tmp_path):
+    folder = saved(tmp_path / "run")
+    damage(folder, "optimizer/d", "half")
+    port = str(free_port())
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SEVERAL, port, str(index), str(folder)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    for index, (code, output) in enumerate(finish(processes)):
+        assert code == 1, output
+        assert f"error: {folder}/checkpoints/6 is damaged (state: " in output
+        assert f"to go on from step 3 (process {index} of 2 on " in output
+
+
 FULL = """
 import os, resource, sys
 from tests.aemjax.train.checkpoint_test import Checkpoints, card, state
@@ -154,7 +351,7 @@ os._exit(0)  # threads of Orbax may wait for minutes for what could not be writt
 
 
 def test_a_save_that_cannot_be_written_is_one_clear_error(tmp_path):
-    """As on a full disk: no file may be longer than 50 bytes."""
+    """No file may be longer than 50 bytes."""
     ended = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)],
         cwd=ROOT,
@@ -168,7 +365,8 @@ def test_a_save_that_cannot_be_written_is_one_clear_error(tmp_path):
     for line, call in zip(lines, ("wait", "save", "close"), strict=True):
         folder = tmp_path / call
         assert f"{call} cannot write a checkpoint to {folder}/checkpoints: " in line
-        assert line.endswith("; free space, then start the same command again")
+        assert "File too large" in line
+        assert line.endswith("; mend that, then start the same command again")
         with Checkpoints(folder, metric="mAP") as kept:
             assert kept.steps == [1]
             kept.save(state(2), card())

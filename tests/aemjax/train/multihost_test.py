@@ -247,7 +247,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, config):
     assert code == 1, output
     (line,) = (line for line in output.splitlines() if line.startswith("error: "))
     assert line.startswith(f"error: cannot write a checkpoint to {folder}/checkpoints")
-    assert line.endswith("free space, then start the same command again")
+    assert line.endswith("mend that, then start the same command again")
     with checkpoint.Checkpoints(folder, read_only=True) as kept:
         assert kept.steps == [0]
         kept.load_weights(0)
