@@ -1,4 +1,4 @@
-"""Any set of your own: a csv, or a folder per class.
+"""Any set of your own: a csv, or a folder per class, in one per split if there are any.
 
 The csv has the columns `path,label` and optionally `split,fold,group,start_s,end_s`;
 paths are relative to it, and labels separated by `;` make a set multi-label. Rows of one
@@ -13,9 +13,14 @@ import re
 from aemjax.data.clips import AUDIO_SUFFIXES, Clip, Listing, read_csv
 from aemjax.data.folders import AnyPath, as_path, files_below
 
+# Names of folders that are splits, where no other lies beside them.
+SPLITS = {"train", "valid", "val", "validation", "dev", "test", "eval"}
+
 
 def read(source: AnyPath) -> Listing:
     """Lists the clips of a csv file, of the one csv in a folder, or of class folders.
+
+    Class folders may lie in folders that are all named like splits (`SPLITS`).
 
     Raises:
       ValueError: if neither is there, a column is missing or a field is malformed.
@@ -115,26 +120,38 @@ def _number(path: AnyPath, line: int, row: dict, key: str) -> float | None:
 
 def _read_folders(source: AnyPath) -> Listing:
     source = as_path(str(source))
-    clips = collections.defaultdict(list)
+    found = []  # (parts of the path below the source, file)
     for file in map(as_path, files_below(source)):
-        name = file.relative_to(source)
-        folder = name.parts[0]
+        parts = file.relative_to(source).parts
         if (
-            len(name.parts) > 1
-            and not folder.startswith(".")
+            len(parts) > 1
+            and not parts[0].startswith(".")
             and file.suffix.lower() in AUDIO_SUFFIXES
         ):
-            clips[folder].append((str(name), str(file)))
-    if not clips:
+            found.append((parts, str(file)))
+    if not found:
         raise ValueError(
             f"{source} holds neither a csv with path,label nor class folders of audio"
         )
-    names = sorted(clips)
+    found.sort()
+    # "train/dog/1.wav" is of the class dog.
+    splits = {parts[0] for parts, _ in found} <= SPLITS
+    if splits and (loose := [file for parts, file in found if len(parts) < 3]):
+        raise ValueError(
+            f"{loose[0]} is of no class: {source} holds a folder per split, expected one "
+            "per class in each"
+        )
+    names = sorted({parts[splits] for parts, _ in found})
+    numbers = {name: number for number, name in enumerate(names)}
     return Listing(
         label_names=tuple(names),
         clips=tuple(
-            Clip(id=name, source=file, labels=(number,))
-            for number, folder in enumerate(names)
-            for name, file in clips[folder]
+            Clip(
+                id="/".join(parts),
+                source=file,
+                labels=(numbers[parts[splits]],),
+                split=parts[0] if splits else "full",
+            )
+            for parts, file in found
         ),
     )

@@ -135,6 +135,25 @@ def test_folder_per_class(tmp_path):
         manifest.read(tmp_path)
 
 
+def test_class_folders_in_folders_of_splits(tmp_path):
+    for name in ("train/dog/a.wav", "train/cat/deep/b.wav", "test/dog/a.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    listing = manifest.read(tmp_path)
+    assert listing.label_names == ("cat", "dog")
+    assert [(clip.id, clip.split, clip.labels) for clip in listing.clips] == [
+        ("test/dog/a.wav", "test", (1,)),
+        ("train/cat/deep/b.wav", "train", (0,)),
+        ("train/dog/a.wav", "train", (1,)),
+    ]
+    (tmp_path / "test/c.wav").touch()
+    with pytest.raises(ValueError, match="test/c.wav is of no class: .* per split"):
+        manifest.read(tmp_path)
+    (tmp_path / "owl").mkdir()  # then they are classes
+    (tmp_path / "owl/a.wav").touch()
+    assert manifest.read(tmp_path).label_names == ("owl", "test", "train")
+
+
 def test_what_macos_leaves_is_no_clip(tmp_path):
     """Nor is a folder of it, or one without audio, a class."""
     for name in ("dog/a.wav", "dog/._a.wav", "__MACOSX/dog/._a.wav", "docs/a.txt"):
