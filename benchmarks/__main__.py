@@ -1,10 +1,11 @@
 """Runs benchmarks: those that are named, or all that a CPU can in minutes."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -69,6 +70,7 @@ ALONE = {
 }
 OPTIONS = {"parity": ("runs", "data", "split"), "pipeline": ("data",)}  # of theirs
 RESULTS = Path(__file__).parent / "results"
+CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,8 +110,23 @@ def _command(name: str, options: argparse.Namespace) -> str:
     return " ".join(words)
 
 
+@contextlib.contextmanager
+def compiling_afresh() -> Iterator[None]:
+    """Hides the user's compilation cache from this process and those that it starts."""
+    folder, own = os.environ.pop(CACHE, None), jax.config.jax_compilation_cache_dir
+    jax.config.update(CACHE.lower(), None)
+    try:
+        yield
+    finally:
+        jax.config.update(CACHE.lower(), own)
+        if folder is not None:
+            os.environ[CACHE] = folder
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
+    if options.repeats < 1:
+        parser().error(f"--repeats is {options.repeats}, expected 1 or more")
     if unknown := sorted(set(options.names) - set(BENCHMARKS)):
         parser().error(f"unknown benchmarks {unknown}; known: {sorted(BENCHMARKS)}")
     if ALONE & set(options.names) and len(options.names) > 1:
@@ -129,7 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         how["smoke"] = True
     for name in options.names or ON_A_CPU:
         try:
-            rows = BENCHMARKS[name](**how)
+            with compiling_afresh():
+                rows = BENCHMARKS[name](**how)
         except ImportError as error:
             if options.names:
                 raise

@@ -122,6 +122,7 @@ class Side:
 
     def __init__(self, start: type):
         context = multiprocessing.get_context("spawn")
+        self._name, self._case = start.__name__, None
         self._pipe, other = context.Pipe()
         self._process = context.Process(target=_serve, args=(start, other), daemon=True)
 
@@ -137,10 +138,18 @@ class Side:
         """What that method of the side returns.
 
         Raises:
-          RuntimeError: what went wrong there.
+          RuntimeError: what went wrong there, or that its process ended.
         """
-        self._pipe.send((method, arguments))
-        ok, answer = self._pipe.recv()
+        self._case = arguments.get("case", self._case)
+        try:
+            self._pipe.send((method, arguments))
+            ok, answer = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            self._process.join()
+            raise RuntimeError(
+                f"{self._name} ended in {method} of {self._case}, exit code "
+                f"{self._process.exitcode}; if memory was short, try a smaller batch"
+            ) from error
         if not ok:
             raise RuntimeError(answer)
         return answer

@@ -17,7 +17,7 @@ from aemjax.report.table import side_by_side
 from aemjax.train.workdir import read_results
 
 ROOT = Path(__file__).parents[1]
-DEFAULT_OUT = Path("build/demo")
+DEFAULT_OUT = ROOT / "build/demo"
 MIN_GAIN = 0.05  # of accuracy on the clips held out, last epoch
 
 COMMANDS = """
@@ -34,15 +34,17 @@ python -m finetune --config configs/finetune/demo.py:scratch --config.data.path=
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
-    out = parser.parse_args().out
+    out = parser.parse_args().out.absolute()  # the commands stand in the repository
     if out == DEFAULT_OUT:
-        shutil.rmtree(ROOT / out, ignore_errors=True)
-    (ROOT / out).mkdir(parents=True)  # a folder of yours is never overwritten
+        shutil.rmtree(out, ignore_errors=True)
+    if out.exists():
+        sys.exit(f"{out} exists; remove it, or choose another --out")
+    out.mkdir(parents=True)
     start = time.monotonic()
-    for line in COMMANDS.format(out=out).strip().splitlines():
+    for line in COMMANDS.format(out=shlex.quote(str(out))).strip().splitlines():
         print(f"\n$ {line}", flush=True)
-        run(shlex.split(line), compiled=ROOT / out / "compiled")
-    runs = [ROOT / out / "finetuned", ROOT / out / "scratch"]
+        run(shlex.split(line), compiled=out / "compiled")
+    runs = [out / "finetuned", out / "scratch"]
     print(f"\n{side_by_side(runs)}\n")
     finetuned, scratch = (
         read_results(run)["summary"]["last"]["accuracy"]["mean"] for run in runs

@@ -191,9 +191,10 @@ def test_speed_on_a_cpu():
     for name in ("1x1, of rows", "conv3"):
         assert f"1/{gains[name]:.2f}" in text
     for row in _rows("streaming"):
+        assert f"{row['look_ahead_s']:.2f} s of Aem" in text
         assert (
             f"| {row['load']:.3f} | {row['streaming / whole']:.2f} "
-            f"| {row['latency_s']:.2f} s |"
+            f"| {row['median_latency_s']:.2f} s | {row['worst_latency_s']:.2f} s |"
         ) in text
 
 

@@ -106,7 +106,9 @@ def _import(options) -> None:
         "head": options.head,
         "width": options.width,
     }
-    labels = Path(options.labels).read_text().splitlines() if options.labels else ()
+    labels = ()
+    if options.labels:  # not by `splitlines`, which splits within some names
+        labels = Path(options.labels).read_text().removesuffix("\n").split("\n")
     card = import_file(
         options.file,
         options.out,

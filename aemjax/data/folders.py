@@ -182,3 +182,20 @@ def lock_file(path: Path, message: str, *, create: bool = False) -> Iterator[Non
         if not held:  # who held it has removed it meanwhile
             raise ValueError(message)
         yield
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keeps a second run of the same result out; the lock of one that died is free.
+
+    Raises:
+      ValueError: if another run writes it now.
+    """
+    path = out.with_name(out.name + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    message = f"another process is writing {out}; wait for it, or choose another --out"
+    with lock_file(path, message, create=True):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tqdm
 
 from aemjax.audio import read
 from aemjax.data.prepared import PreparedSet
@@ -42,29 +43,30 @@ def open_engine(path: str | Path) -> Callable[[np.ndarray], list[np.ndarray]]:
 def engine_logits(
     engine: Callable, data: PreparedSet, rows: Sequence[int] | np.ndarray
 ) -> np.ndarray:
-    """Logits "n k" of whole clips, each run alone.
+    """Logits "n k" of whole clips, each run alone, those of a length one after the other.
 
-    For an engine of set lengths a clip is looped to the longest, or is read in windows of
-    it, whose logits are averaged.
+    For an engine of set lengths a clip is looped to the shortest that it fits into; one
+    longer than all is read in windows of the longest, whose logits are averaged.
     """
-    window = max(
-        map(int, engine.metadata.get("input_samples", "0").split(", ")), default=0
-    )
+    sizes = [int(x) for x in engine.metadata.get("input_samples", "").split(", ") if x]
     standardizes = engine.metadata["input"].startswith("audio in")
+    rows = np.asarray(rows)
+    order = np.argsort(-data.n_samples[rows], kind="stable")
     found = []
-    for row in rows:
-        audio = read.from_int16(data.read_audio(int(row)))
+    for row in tqdm.tqdm(rows[order].tolist(), unit="clip", desc="evaluate"):
+        audio = read.from_int16(data.read_audio(row))
         if not standardizes:
             audio = read.standardize(audio)
-        windows = _windows(audio, window) if window else [audio]
+        windows = _windows(audio, sizes) if sizes else [audio]
         found.append(np.mean([engine(x[None])[0][0] for x in windows], axis=0))
-    return np.stack(found)
+    return np.stack(found)[np.argsort(order)]
 
 
-def _windows(audio: np.ndarray, size: int) -> list[np.ndarray]:
+def _windows(audio: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
     """Windows that cover a clip, the last one ending where it does."""
-    if len(audio) <= size:
-        return [np.resize(audio, size)]
+    if enough := [size for size in sizes if size >= len(audio)]:
+        return [np.resize(audio, min(enough))]
+    size = max(sizes)
     starts = np.linspace(0, len(audio) - size, -(-len(audio) // size)).astype(int)
     return [audio[start : start + size] for start in starts]
 
@@ -84,7 +86,7 @@ def evaluate_file(
       ValueError: if file and set do not exist or have other labels.
     """
     engine, data = open_engine(path), PreparedSet(data_path)
-    data.check_labels(engine.metadata["labels"].splitlines(), str(path))
+    data.check_labels(engine.metadata["labels"].split("\n"), str(path))
     rows = np.arange(len(data)) if split is None else by_split(data, split)
     about = {
         "dataset": data.manifest["dataset"],

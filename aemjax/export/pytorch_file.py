@@ -283,6 +283,11 @@ def _new_card(
             f"{path} does not say what it is: name its model (--model) and its labels "
             "(--labels, a file)"
         )
+    if blank := [i for i, label in enumerate(labels, start=1) if not label.strip()]:
+        raise ValueError(
+            f"label {blank[0]} of {len(labels)} is blank, expected a name; remove its line "
+            "from --labels"
+        )
     if len(set(labels)) < len(labels):
         twice = sorted({label for label in labels if labels.count(label) > 1})
         raise ValueError(f"labels are there twice: {', '.join(twice[:10])}")

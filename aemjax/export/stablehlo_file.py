@@ -26,6 +26,7 @@ logits, embedding = Engine("{file}")(audio)  # float32, (clips, samples)
 ```
 """
 FUNCTION, METADATA = "function.jax_export", "metadata.json"
+KEPT_SHAPES = 16  # compiled ones: each has the weights in it
 
 
 def write(network: Network, path: Path) -> None:
@@ -42,7 +43,7 @@ def write(network: Network, path: Path) -> None:
 
 
 class Engine:
-    """A file in JAX.
+    """A file in JAX, which compiles it for each shape of audio, and keeps a few.
 
     Attributes:
       metadata: of the file.
@@ -52,12 +53,18 @@ class Engine:
         try:
             with zipfile.ZipFile(path) as file:
                 self.metadata = json.loads(file.read(METADATA))
-                self._function = export.deserialize(bytearray(file.read(FUNCTION)))
+                function = export.deserialize(bytearray(file.read(FUNCTION)))
         except (zipfile.BadZipFile, KeyError, ValueError, struct.error) as error:
             raise ValueError(
                 f"{path} is no file of `aemjax export`: {error}"
             ) from error
+        self._function = jax.jit(function.call)
+        self._shapes = set()  # that are compiled
 
     def __call__(self, audio: np.ndarray) -> list[np.ndarray]:
         """[logits "b k", embedding "b d"] of audio "b t"."""
-        return list(jax.device_get(self._function.call(audio)))
+        if audio.shape not in self._shapes and len(self._shapes) >= KEPT_SHAPES:
+            self._function.clear_cache()
+            self._shapes.clear()
+        self._shapes.add(audio.shape)
+        return list(jax.device_get(self._function(audio)))

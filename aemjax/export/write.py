@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from aemjax.audio.read import SAMPLE_RATE
+from aemjax.data.folders import locked
 from aemjax.export import check, model_card
 from aemjax.export.engines import ENGINES
 from aemjax.export.graph import Network, read_network
@@ -29,19 +30,25 @@ def new_file(path: str | os.PathLike) -> Iterator[Path]:
     """What to write to: it is named `path` if nothing is raised, and else removed.
 
     Raises:
-      ValueError: if the file is there already, or its folder is not.
+      ValueError: if the file is there already or being written, or its folder is not there.
     """
     path = Path(path)
-    if path.exists():
-        raise ValueError(f"{path} exists; remove it, or choose another --out")
+    _check_absent(path)
     if not path.parent.is_dir():
         raise ValueError(f"{path.parent} is no folder; make it first")
     partial = path.with_name(f"{path.name}.incomplete")
-    try:
-        yield partial
-        os.rename(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with locked(path):
+        _check_absent(path)  # another may have written it just now
+        try:
+            yield partial
+            os.rename(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _check_absent(path: Path) -> None:
+    if path.exists():
+        raise ValueError(f"{path} exists; remove it, or choose another --out")
 
 
 def export_checkpoint(

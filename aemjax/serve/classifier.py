@@ -254,6 +254,12 @@ def apply(module: nn.Module, variables: PyTree, *arguments, **options):
         ) from error
 
 
+def own_variables(variables: PyTree, block: str) -> PyTree:
+    """Those of one of a network's blocks, for the block by itself."""
+    kinds = ("params", "batch_stats")
+    return {kind: variables.get(kind, {}).get(block, {}) for kind in kinds}
+
+
 def probabilities(
     logits: Float[Array | np.ndarray, "*n k"], *, multi_label: bool
 ) -> Float[Array, "*n k"]:

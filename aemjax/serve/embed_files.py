@@ -21,9 +21,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from aemjax.data.clips import AUDIO_SUFFIXES
-from aemjax.data.folders import files_below
+from aemjax.data.folders import files_below, locked
 from aemjax.serve.classifier import LONG_S, Classifier
-from aemjax.serve.embedding_parts import Parts, locked
+from aemjax.serve.embedding_parts import Parts
 from aemjax.serve.embedding_table import WRITERS, check_out, errors_of, write_errors
 from aemjax.serve.long_clips import NOT_FINITE, run_whole
 from aemjax.serve.read_ahead import Sound, read_ahead, stamp_of

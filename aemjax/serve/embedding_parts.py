@@ -18,28 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from aemjax.data.folders import lock_file, write_text
+from aemjax.data.folders import write_text
 from aemjax.serve.read_ahead import Stamp
 
 ABOUT = "about.json"
 Arrays = dict[str, np.ndarray]
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keeps a second run of the same result out; the lock of one that died is free.
-
-    Raises:
-      ValueError: if another run writes it now.
-    """
-    path = out.with_name(out.name + ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    message = f"another process is writing {out}; wait for it, or choose another --out"
-    with lock_file(path, message, create=True):
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 class Parts:

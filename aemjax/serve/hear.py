@@ -119,7 +119,13 @@ def _clips(audio: torch.Tensor, model: HearModel) -> list[Float32[np.ndarray, "t
         raise ValueError(
             f"the audio is of shape {tuple(audio.shape)}, expected (sounds, samples)"
         )
-    array = audio.detach().cpu().numpy()
+    if not audio.is_floating_point():
+        raise ValueError(
+            f"the audio is of {audio.dtype}, expected floats in [-1, 1]; divide integers by "
+            "full scale"
+        )
+    # NumPy has not all of them, such as bfloat16.
+    array = audio.detach().cpu().float().numpy()
     return waveforms(array, sample_rate=model.sample_rate)[0]
 
 

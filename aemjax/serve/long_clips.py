@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32
 
 from aemjax.audio.read import standardize
 from aemjax.models.frames import FRAME_SAMPLES
-from aemjax.serve.classifier import Classifier
+from aemjax.models.numerics import FLOAT
+from aemjax.serve.classifier import Classifier, apply, own_variables
 from aemjax.serve.waveforms import Waveform
 
 PIECE_S = 300
@@ -22,9 +25,10 @@ def run_whole(
     """The network's "embedding" "n 512" and "logits" "n k" of clips of any lengths.
 
     A clip of more than 5 min is standardised whole and run in pieces of about as much at
-    most; the mean of theirs, by their lengths, is its own. An embedding is linear in the
-    average over time, so this one differs from that of the clip in one piece by what is
-    seen at the cuts.
+    most; the mean of their embeddings, by their lengths, is its own. An embedding is linear
+    in the average over time, so this one differs from that of the clip in one piece by what
+    is seen at the cuts. Its logits are what the head makes of it; where the head reads
+    frames, the mean of the pieces'.
 
     Args:
       clips: as `Classifier.outputs` takes them.
@@ -40,10 +44,23 @@ def run_whole(
         shares += [len(piece) / len(clip) for piece in own]
     found = classifier.outputs(pieces, standardized=True)
     weights = np.array(shares, np.float32)[:, None]
-    return {
+    whole = {
         key: np.add.reduceat(found[key] * weights, first)
         for key in ("embedding", "logits")
     }
+    cut = np.diff([*first, len(pieces)]) > 1
+    head = _head(classifier)
+    if cut.any() and not getattr(head, "reads_frames", False):
+        variables = own_variables(classifier.variables, "head")
+        embedding = jnp.asarray(whole["embedding"][cut])
+        whole["logits"][cut] = apply(head, variables, embedding, None, train=False)
+    return whole
+
+
+def _head(classifier: Classifier) -> nn.Module:
+    model = classifier.model
+    own = {} if model.numerics == FLOAT else {"numerics": model.numerics}
+    return model.make_head(**own)
 
 
 def _cuts(n_samples: int, longest: int) -> list[int]:

@@ -25,7 +25,7 @@ from aemjax.models.aemnet import parts
 from aemjax.models.frames import FRAME_SAMPLES
 from aemjax.models.receptive import Field, field_of
 from aemjax.serve.blocks import Blocks
-from aemjax.serve.classifier import Classifier, apply, probabilities
+from aemjax.serve.classifier import Classifier, apply, own_variables, probabilities
 from aemjax.serve.running import Given, Running
 from aemjax.serve.waveforms import checked
 
@@ -108,10 +108,11 @@ class FeatureStream:
         self.heard_samples = 0
         frontend_s, variables = min(block_s, FRONTEND_BLOCK_S), classifier.variables
         self._llf = llf.blocks(
-            _own(variables, "frontend"), int(frontend_s * rate) // llf.field.stride
+            own_variables(variables, "frontend"),
+            int(frontend_s * rate) // llf.field.stride,
         )
         self._hlf = hlf.blocks(
-            _own(variables, "backbone"), int(block_s * rate) // whole.stride
+            own_variables(variables, "backbone"), int(block_s * rate) // whole.stride
         )
         self._is_closed = False
 
@@ -303,11 +304,6 @@ def _traced(module: nn.Module, shape: tuple[int, ...]) -> _Traced:
     x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     field = field_of(function, x, name=type(module).__name__)
     return _Traced(module, field, shape, jax.eval_shape(function, x).shape[1:])
-
-
-def _own(variables, name: str):
-    kinds = ("params", "batch_stats")
-    return {kind: variables.get(kind, {}).get(name, {}) for kind in kinds}
 
 
 def _image(x):

@@ -11,26 +11,32 @@ TINY = {"name": "tests.tiny:Backbone", "frontend": "llf2", "num_classes": 3}
 
 
 def test_a_tiny_network_is_measured(monkeypatch):
-    monkeypatch.setattr(streaming, "BLOCKS_S", (0, 1))
+    monkeypatch.setattr(streaming, "BLOCKS_S", (0, 0.6))
     with quick_streams():
         rows = streaming.measure(TINY, 2, seconds=2)
-    assert [row["block_s"] for row in rows] == [0, 1]
+    assert [row["block_s"] for row in rows] == [0, 0.6]
     for row in rows:
         assert row["load"] > 0 and len(row["ratios"]) == 2
         assert row["look_ahead_s"] == 0  # frames of 0.04 s that see 0.03 s
-        parts = row["look_ahead_s"], row["waiting_s"], row["block_ms"] / 1000
-        assert row["latency_s"] == pytest.approx(sum(parts), abs=1e-3)
-    # With blocks of one frame it waits for the end of a chunk alone.
-    assert 0 <= rows[0]["waiting_s"] < streaming.CHUNK_S
-    assert rows[0]["waiting_s"] < rows[-1]["waiting_s"] < 1.2
+    # A window ends with the stream's first second; the second block of 0.6 s, at 1.2.
+    for key, wait_s in (("median_latency_s", 0.5), ("worst_latency_s", 1)):
+        soon, late = (row[key] - row["computing_ms"] / 1000 for row in rows)
+        assert (soon, late) == pytest.approx((wait_s, wait_s + 0.2), abs=0.03)
+
+
+def test_waits_by_hand():
+    second = streaming.SAMPLE_RATE
+    # Those of the first window wait 1.5 s to 0.51, the 2 s after them 2 to 0.01.
+    found = streaming.waits([second, 3 * second], [3 * second // 2, 3 * second])
+    assert found == pytest.approx((1.005, 2))
 
 
 def test_a_row_by_hand():
-    about = {"look_ahead_s": 0.5, "waiting_s": 0.125}
+    about = {"look_ahead_s": 0.5, "waits_s": (1.5, 2.25)}
     streamed = [
-        {"seconds": 2.0, "block_s": 0.01} | about,
-        {"seconds": 8.0, "block_s": 0.03} | about,
-        {"seconds": 3.0, "block_s": 0.02} | about,
+        {"seconds": 2.0, "computing_s": 0.01} | about,
+        {"seconds": 8.0, "computing_s": 0.03} | about,
+        {"seconds": 3.0, "computing_s": 0.02} | about,
     ]
     row = streaming.summarize(1, streamed, [1.0, 2.0, 2.0], seconds=10)
     assert row == {
@@ -40,13 +46,14 @@ def test_a_row_by_hand():
         "streaming / whole": 2.0,
         "ratios": [2.0, 4.0, 1.5],
         "look_ahead_s": 0.5,
-        "waiting_s": 0.125,
-        "block_ms": 20.0,
-        "latency_s": 0.645,
+        "computing_ms": 20.0,
+        "median_latency_s": 1.52,
+        "worst_latency_s": 2.27,
     }
-    assert streaming.describe({"network": "a"} | row).startswith(
+    assert streaming.describe({"network": "a"} | row) == (
         "a                  blocks of   1 s: 0.300 s of computing per second, streaming "
-        "/ whole clip = 2.00; from sample to score 0.65 s = 0.50 look-ahead"
+        "/ whole clip = 2.00; from a sample to its first score 1.52 s, 2.27 at worst, "
+        "of which 0.50 look-ahead and 0.020 computing"
     )
 
 
@@ -54,7 +61,7 @@ def test_each_network_has_a_process_of_one_core(monkeypatch):
     started = []
     row = streaming.summarize(
         1,
-        [{"seconds": 1.0, "block_s": 1, "look_ahead_s": 1, "waiting_s": 1}],
+        [{"seconds": 1.0, "computing_s": 1, "look_ahead_s": 1, "waits_s": (1, 2)}],
         [1.0],
         seconds=1,
     )

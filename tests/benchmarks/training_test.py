@@ -1,4 +1,5 @@
 import importlib.util
+import os
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,23 @@ class _Fails:
 def test_what_goes_wrong_in_a_side_is_told_here():
     with training.Side(_Fails) as side, pytest.raises(RuntimeError, match="no such"):
         side.ask("prepare", case="such")
+
+
+class _Dies:
+    def prepare(self, case):
+        pass
+
+    def time(self, steps):
+        os._exit(9)
+
+
+def test_a_side_that_dies_is_told_with_its_case():
+    with training.Side(_Dies) as side:
+        side.ask("prepare", case={"batch": 64})
+        message = "_Dies ended in time of {'batch': 64}, exit code 9; .* a smaller bat"
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=message):
+                side.ask("time", steps=1)
 
 
 def test_rows_are_lines():

@@ -7,6 +7,7 @@ import pytest
 
 from aemjax import cli
 from examples import demo
+from tests.aemjax.report.made import write_run
 from tests.jobs import ROOT
 
 
@@ -27,17 +28,14 @@ def test_pretraining_has_to_pay(tmp_path, monkeypatch, capsys, gain, passes):
     def run(command, compiled):  # in place of the job, results as it would leave them
         folder = tmp_path / "demo" / command[-1].rpartition("/")[2]
         if folder.name in accuracies:
-            folder.mkdir()
-            accuracy = {"accuracy": {"mean": accuracies[folder.name], "std": None}}
-            results = {
-                "dataset": "esc50",
-                "split": "official folds",
-                "init_from": "",
-                "lr_fraction": 1.0,
-                "metric": "accuracy",
-                "runs": [{"fold": 1}],
-                "summary": {"best": accuracy, "last": accuracy},
-            }
+            results = write_run(
+                folder,
+                dataset="esc50",
+                metric="accuracy",
+                checkpoint__metric="accuracy",
+            )
+            mean = accuracies[folder.name]
+            results["summary"]["last"]["accuracy"]["mean"] = mean
             (folder / "results.json").write_text(json.dumps(results))
 
     monkeypatch.setattr(demo, "run", run)
@@ -48,3 +46,23 @@ def test_pretraining_has_to_pay(tmp_path, monkeypatch, capsys, gain, passes):
         with pytest.raises(SystemExit, match="at least 5 points"):
             demo.main()
     assert f"gains {100 * gain:.1f} points" in capsys.readouterr().out
+
+
+def test_its_folder_is_where_the_user_stands(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(demo, "run", lambda command, compiled: ran.append(command))
+    monkeypatch.setattr(demo, "side_by_side", lambda runs: "")
+    results = {"summary": {"last": {"accuracy": {"mean": 0.0}}}}
+    monkeypatch.setattr(demo, "read_results", lambda run: results)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["demo.py", "--out", "my demo"])
+    with pytest.raises(SystemExit, match="expected at least"):
+        demo.main()
+    out = tmp_path / "my demo"
+    assert out.is_dir() and not (ROOT / "my demo").exists()
+    assert ran[0][:4] == ["aemjax", "synthesize", "audioset", "--out"]
+    assert ran[0][4] == f"{out}/audioset_twin"
+    assert f"--config.data.path={out}/esc50" in ran[-1]
+    message = "my demo exists; remove it, or choose another --out"
+    with pytest.raises(SystemExit, match=message):
+        demo.main()

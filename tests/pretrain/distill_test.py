@@ -74,7 +74,10 @@ def test_a_teacher_of_other_labels_is_refused(tmp_path, config, pretrained, esc5
     [
         ({"teacher": "a", "logits": "b"}, "names a teacher, a, and stored logits, b"),
         ({}, "teacher_weight is 0.9, .* no teacher the weight 0"),
-        ({"teacher_weight": 0.0}, "label_weight is .*, but there is no teacher; set it"),
+        (
+            {"teacher_weight": 0.0},
+            "label_weight is .*, but there is no teacher; set it",
+        ),
         ({"teacher": "nowhere"}, "nowhere holds no checkpoints/"),
         ({"logits": "nowhere"}, "nowhere"),
         ({"teacher": "a", "temperature": 0.0}, "temperature is 0.0"),

@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 import aemjax
-from aemjax.serve import embedding_parts
+from aemjax.data import folders
 from tests.aemjax.cli.conftest import run
 
 
 def test_a_second_run_of_one_result_is_refused(network, clip, tmp_path, capsys):
     out = tmp_path / "new" / "out.npz"
     words = ["embed", clip, f"--model={network}", "-o", str(out)]
-    with embedding_parts.locked(out):
+    with folders.locked(out):
         _, lines, code = run(capsys, *words)
         assert code == 1 and lines == [
             f"error: another process is writing {out}; wait for it, or choose another "

@@ -70,24 +70,69 @@ def test_integers_need_audio_and_a_format_that_has_them(pretrained, tmp_path):
 
 
 class Mean:
-    """An engine of two seconds' windows, whose logits are the audio's mean."""
+    """An engine whose logits are the audio's mean, and that notes what it is given."""
 
-    metadata = {"input": "audio in [-1, 1]", "input_samples": "160, 320"}
+    def __init__(self, **metadata):
+        self.metadata = {"input": "audio in [-1, 1]"} | metadata
+        self.samples = []
 
     def __call__(self, audio):
-        assert audio.shape == (1, 320)
+        self.samples.append(audio.shape[1])
         return [audio.mean(axis=1, keepdims=True), None]
 
 
-def test_windows_of_set_lengths_cover_a_clip(monkeypatch):
-    rng = np.random.default_rng(0)
-    clips = [rng.integers(-9_000, 9_000, size).astype(np.int16) for size in (100, 800)]
-    data = object.__new__(PreparedSet)
-    monkeypatch.setattr(PreparedSet, "read_audio", lambda self, row: clips[row])
-    short, long = engines.engine_logits(Mean(), data, [0, 1])[:, 0]
-    assert short == pytest.approx(np.resize(clips[0], 320).mean() / 32_768, abs=1e-6)
-    windows = [clips[1][start : start + 320].mean() for start in (0, 240, 480)]
-    assert long == pytest.approx(np.mean(windows) / 32_768, abs=1e-6)
+@pytest.fixture
+def clips(monkeypatch):
+    """int16 clips of a set "data", and the set."""
+
+    def make(*n_samples):
+        rng = np.random.default_rng(0)
+        made = [rng.integers(-9_000, 9_000, n).astype(np.int16) for n in n_samples]
+        data = object.__new__(PreparedSet)
+        data.n_samples = np.array(n_samples)
+        monkeypatch.setattr(PreparedSet, "read_audio", lambda self, row: made[row])
+        return made, data
+
+    return make
+
+
+def test_windows_of_set_lengths_cover_a_clip(clips):
+    engine = Mean(input_samples="160, 320, 480")
+    made, data = clips(100, 300, 320, 1_200)
+    found = engines.engine_logits(engine, data, range(4))[:, 0] * 32_768
+    assert engine.samples == [480, 480, 480, 320, 320, 160]
+    looped = [
+        np.resize(clip, n) for clip, n in zip(made, (160, 320, 320), strict=False)
+    ]
+    windows = [made[3][start : start + 480] for start in (0, 360, 720)]
+    expected = [*(x.mean() for x in looped), np.mean(windows)]
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+
+
+def test_clips_of_a_length_run_one_after_the_other(clips, capsys):
+    engine = Mean()
+    made, data = clips(160, 320, 160, 320, 200)
+    found = engines.engine_logits(engine, data, [4, 3, 2, 1])[:, 0] * 32_768
+    assert engine.samples == [320, 320, 200, 160]
+    expected = [made[row].mean() for row in (4, 3, 2, 1)]
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+    assert "evaluate: 100%" in capsys.readouterr().err
+
+
+def test_labels_are_cut_at_line_feeds_alone(audioset, monkeypatch):
+    data = PreparedSet(audioset)
+    own = list(data.label_names)
+    own[0] += "\u2028\x0b\x85"
+    engine = Mean(labels="\n".join(own))
+    monkeypatch.setattr(engines, "open_engine", lambda path: engine)
+    given = []
+    monkeypatch.setattr(
+        PreparedSet, "check_labels", lambda self, labels, what: given.append(labels)
+    )
+    monkeypatch.setattr(engines, "score", lambda *_: {})
+    monkeypatch.setattr(engines, "engine_logits", lambda *_: None)
+    engines.evaluate_file(audioset / "manifest.json", audioset)
+    assert given == [own]
 
 
 def test_what_is_no_file_of_ours_is_refused(file, esc50, tmp_path):

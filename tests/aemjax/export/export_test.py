@@ -9,7 +9,7 @@ import pytest
 from aemjax import cli
 from aemjax.data.prepared import PreparedSet
 from aemjax.export import check, graph, onnx_file, stablehlo_file
-from aemjax.export.write import export_checkpoint
+from aemjax.export.write import export_checkpoint, new_file
 from aemjax.train.checkpoint import load
 
 ENGINES = {"onnx": onnx_file.Engine, "stablehlo": stablehlo_file.Engine}
@@ -109,6 +109,21 @@ def test_what_cannot_be_written_is_refused(pretrained, tmp_path):
     with pytest.raises(ValueError, match="model exists; remove it, or choose another"):
         export_checkpoint(str(pretrained), tmp_path / "model", format="onnx")
     assert (tmp_path / "model").read_text() == "mine"
+
+
+def test_one_at_a_time_writes_a_file(tmp_path):
+    out = tmp_path / "model"
+    (tmp_path / "model.incomplete").write_text("of one that was killed")
+    (tmp_path / "model.lock").touch()
+    with new_file(out) as partial:
+        partial.write_text("whole")
+        with pytest.raises(ValueError, match="another process is writing .*model; wai"):
+            with new_file(out):
+                pass
+    assert out.read_text() == "whole"
+    with pytest.raises(ValueError, match="model exists; remove it"), new_file(out):
+        pass
+    assert list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.slow

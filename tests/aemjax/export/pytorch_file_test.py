@@ -220,6 +220,7 @@ def test_what_cannot_be_imported_is_refused(file, tmp_path):
     model = {"name": "aemnet_dw", "width": 0.25}
     refused("does not say what it is: name its model", model=model)
     refused("does not say what it is: name its model", labels=LABELS)
+    refused("label 4 of 4 is blank, expected", model=model, labels=[*LABELS, ""])
     refused("labels are there twice: rain", model=model, labels=[*LABELS, "rain"])
     refused(r"head.dense.bias: float32 \[3\] in the f", model=model, labels=["a", "b"])
     refused("unknown model 'nope'", model={"name": "nope"}, labels=LABELS)

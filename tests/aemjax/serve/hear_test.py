@@ -126,6 +126,18 @@ def test_bad_audio_is_refused(torch, hear, model):
 
 
 @needs_torch
+def test_floats_of_any_width_are_audio_and_integers_are_not(torch, hear, model):
+    audio = audio_of(torch, 2, 1_600).bfloat16()
+    expected = hear.get_scene_embeddings(audio.float(), model)
+    for dtype in (torch.bfloat16, torch.float64):
+        found = hear.get_scene_embeddings(audio.to(dtype), model)
+        assert torch.equal(found, expected)
+    for dtype in (torch.int16, torch.bool, torch.complex64):
+        with pytest.raises(ValueError, match=f"the audio is of {dtype}, expected floa"):
+            hear.get_timestamp_embeddings(audio.to(dtype), model)
+
+
+@needs_torch
 def test_the_guide_shows_what_works(torch, released, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "released").symlink_to(released)
