@@ -211,6 +211,19 @@ def test_start_memory_and_files():
         assert f"| {row['network']} | {' | '.join(cells)} |" in text
 
 
+def test_what_llf2_takes():
+    text = (RESULTS / "llf.md").read_text()
+    for row in _rows("frontends"):
+        cells = [f"{ratio:.2f}" for ratio in row["llf2 / llf1"].values()]
+        assert f"| {row['network']} | {' | '.join(cells)} |" in text
+
+
+def test_storage():
+    size, short, whole = (row["flac / int16"] for row in _rows("storage"))
+    text = (ROOT / "docs/data.md").read_text()
+    assert f"| twin of AudioSet | {size:.2f} | {whole:.2f} | {short:.2f} |" in text
+
+
 def test_five_folds():
     text = (ROOT / "docs/speed.md").read_text()
     first, second = (row["time of five commands / of one"] for row in _rows("folds"))
