@@ -24,7 +24,7 @@ from aemjax.train.checkpoint import load
 from aemjax.train.evaluate import score
 from aemjax.train.workdir import git_commit, read_results
 from finetune.start import run_name
-from finetune.train import protocol_of
+from finetune.train import describe_split, protocol_of
 
 PyTree = Any
 
@@ -74,7 +74,7 @@ def write(
     first = read_results(folder / stages[0].name)
     content = {
         "dataset": data.manifest["dataset"],
-        "split": protocol_of(config).describe(data),
+        "split": describe_split(config, data),
         "select": select,
         "selected_on": first["selected_on"],
         "metric": first["metric"],
@@ -143,7 +143,13 @@ def _run(
     file = path / name / FILE
     if not file.exists():
         audio = real_audio(data, rows=division.train, clips=TRIED_CLIPS)
-        export_checkpoint(spec, file, format="onnx", dtype="int8", batches=audio)
+        try:
+            export_checkpoint(spec, file, format="onnx", dtype="int8", batches=audio)
+        except (
+            ValueError
+        ) as error:  # the engine rounds otherwise: the rest is still told
+            logging.warning("%s has no file: %s", path / name, error)
+            return about | {"no_file": str(error)}
     logits = engine_logits(open_engine(file), data, division.eval)
     return about | {
         "file_kib": file.stat().st_size / 1024,
@@ -172,6 +178,12 @@ def table(content: dict[str, Any]) -> str:
             f", chosen on {content['selected_on']}"
             if content["select"] == "best"
             else ""
+        )
+        + "".join(
+            f". {stage['title']}, fold {run['fold']}, has no file: {run['no_file']}"
+            for stage in content["stages"]
+            for run in stage["runs"]
+            if "no_file" in run
         )
         + ". KB are bytes / 1024. As published: every trainable value that is not zero, "
         "at the width of the kernels; of INT8 before BatchNorm was folded. Stored: kernels "

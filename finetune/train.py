@@ -187,7 +187,7 @@ def train(
         ]
     results = {
         "dataset": data.manifest["dataset"],
-        "split": protocol.describe(data),
+        "split": describe_split(config, data),
         "init_from": config.init_from,
         "init_step": start.step,
         "lr_fraction": config.optimizer.lr_fraction,
@@ -214,6 +214,14 @@ def protocol_of(config: ConfigDict) -> Protocol:
         train=config.data.train,
         eval=config.data.eval,
     )
+
+
+def describe_split(config: ConfigDict, data: PreparedSet) -> str:
+    """The division in words, and which part of it was run alone."""
+    protocol = protocol_of(config)
+    one = "draw" if protocol.name == "draws" else "fold"
+    alone = f", {one} {config.data.fold} alone" if config.data.fold else ""
+    return protocol.describe(data) + alone
 
 
 def _selected_on(config: ConfigDict) -> str:

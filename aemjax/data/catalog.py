@@ -173,7 +173,7 @@ DATASETS = {
         home="your own: a csv with path,label or a folder per class",
         classes=None,
         multi_label=None,
-        protocols=("official", "kfold", "draws"),
+        protocols=("official", "kfold", "draws", "lists"),
         metrics=(*SINGLE_LABEL_METRICS, *RANKING_METRICS),
     ),
 }

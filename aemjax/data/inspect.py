@@ -3,6 +3,7 @@
 `aemjax inspect DIR` prints `inspect_set`; the jobs call `check_before_training`.
 """
 
+import collections
 import dataclasses
 import logging
 from collections.abc import Sequence
@@ -223,6 +224,7 @@ def inspect_set(data: PreparedSet) -> Inspection:
                 *findings.about_records(data, findings.spread(rows, SAMPLED)),
                 *findings.about_levels(data, rows),
                 *findings.about_counts(data, known),
+                *_about_labels(data, rows),
                 *found,
                 *findings.about_equal_audio(equal_audio),
                 *findings.about_recording(data),
@@ -238,8 +240,9 @@ def check_before_training(data: PreparedSet, divisions: Sequence[Division]) -> N
       divisions: those of one protocol, so all of the same rows.
 
     Raises:
-      ValueError: on an empty side, a class to evaluate without a clip to train on,
-        levels that audio cannot have, or records that are not what the index says.
+      ValueError: on an empty side, clips of a single class, a class to evaluate without
+        a clip to train on, levels that audio cannot have, or records that are not what
+        the index says.
     """
     first = divisions[0]
     sides = [
@@ -254,6 +257,7 @@ def check_before_training(data: PreparedSet, divisions: Sequence[Division]) -> N
         *findings.about_counts(data, used),
         *findings.about_levels(data, rows),
         *findings.about_records(data, sampled),
+        *_about_labels(data, rows),
     ]
     for division in divisions:
         where = f"division {division.number}: " if len(divisions) > 1 else ""
@@ -301,6 +305,29 @@ def _official(data: PreparedSet) -> tuple[dict[str, Division], list[Finding]]:
     if data.has_folds:
         return {f"fold {d.number} held out": d for d in divisions}, []
     return {" -> ".join(data.manifest["official"]): divisions[0]}, []
+
+
+def _about_labels(data: PreparedSet, rows: np.ndarray) -> list[Finding]:
+    """A single class, and names that are most likely of one class."""
+    found = []
+    names = [name for name, count in findings.class_counts(data, rows).items() if count]
+    if len(names) == 1 and not data.multi_label:
+        text = (
+            f"all {len(rows)} clips are of one class, {names[0]!r}, expected two or "
+            "more: whatever the model, its accuracy is 1; add clips of another class"
+        )
+        found.append(Finding("error", text))
+    alike = collections.defaultdict(list)
+    for name in data.label_names:
+        alike["".join(name.casefold().split())].append(name)
+    if same := [" = ".join(map(repr, own)) for own in alike.values() if len(own) > 1]:
+        text = (
+            "names of classes differ only in case or spaces: "
+            f"{findings.listed(same)}; if they are of one class, write them alike and "
+            "prepare the set again"
+        )
+        found.append(Finding("warning", text))
+    return found
 
 
 def _about_classes(clips_per_class: dict) -> list[Finding]:

@@ -6,6 +6,7 @@ file, and its parts, are a group unless the csv names another.
 """
 
 import collections
+import difflib
 import math
 import os
 import re
@@ -13,6 +14,7 @@ import re
 from aemjax.data.clips import AUDIO_SUFFIXES, Clip, Listing, read_csv
 from aemjax.data.folders import AnyPath, as_path, files_below
 
+COLUMNS = ("path", "label", "split", "fold", "group", "start_s", "end_s")
 # Names of folders that are splits, where no other lies beside them.
 SPLITS = {"train", "valid", "val", "validation", "dev", "test", "eval"}
 
@@ -23,7 +25,8 @@ def read(source: AnyPath) -> Listing:
     Class folders may lie in folders that are all named like splits (`SPLITS`).
 
     Raises:
-      ValueError: if neither is there, a column is missing or a field is malformed.
+      ValueError: if neither is there, a column is missing or misspelt, or a field is
+        malformed.
     """
     if source.is_dir():
         # macOS leaves notes on "x.csv" as "._x.csv".
@@ -43,6 +46,7 @@ def _read_csv(path: AnyPath) -> Listing:
     rows = [_stripped(row) for row in read_csv(path, ("path", "label"))]
     if not rows:
         raise ValueError(f"{path} lists no clips")
+    _check_columns(path, {column for row in rows for column in row})
     labels = [
         [label.strip() for label in row["label"].split(";") if label.strip()]
         for row in rows
@@ -53,9 +57,10 @@ def _read_csv(path: AnyPath) -> Listing:
     # "./1.wav" is "1.wav".
     places = [os.path.relpath(str(file), str(path.parent)) for file in listed]
     times = collections.Counter(places)
+    folds = _folds(path, rows)
     clips = []
-    for line, (row, own, file, place) in enumerate(
-        zip(rows, labels, listed, places, strict=True), start=2
+    for line, (row, own, file, place, fold) in enumerate(
+        zip(rows, labels, listed, places, folds, strict=True), start=2
     ):
         if not own:
             raise ValueError(f"{path}:{line}: no label for {row['path']!r}")
@@ -69,7 +74,7 @@ def _read_csv(path: AnyPath) -> Listing:
                 source=str(file) if file.is_file() else None,
                 labels=tuple(sorted({numbers[label] for label in own})),
                 split=_split(path, line, row),
-                fold=_fold(path, line, row),
+                fold=fold,
                 group=row.get("group") or (place if part or times[place] > 1 else ""),
                 start_s=start_s,
                 end_s=end_s,
@@ -83,6 +88,18 @@ def _stripped(row: dict) -> dict[str, str]:
     return {key: text.strip() for key, text in row.items() if isinstance(text, str)}
 
 
+def _check_columns(path: AnyPath, columns: set[str]) -> None:
+    """Columns of other names are the user's own, unless near one that is absent."""
+    absent = [name for name in COLUMNS if name not in columns]
+    for column in sorted(columns - set(COLUMNS)):
+        word = column.strip().casefold()
+        if near := difflib.get_close_matches(word, absent, n=1, cutoff=0.75):
+            raise ValueError(
+                f"{path} has the column {column!r}, expected {near[0]!r}; name it so, or "
+                "by another word if it is something else"
+            )
+
+
 def _split(path: AnyPath, line: int, row: dict) -> str:
     split = row.get("split") or "full"
     if not re.fullmatch(r"\w+", split, re.ASCII):  # it becomes part of file names
@@ -90,6 +107,18 @@ def _split(path: AnyPath, line: int, row: dict) -> str:
             f"{path}:{line}: split is {split!r}, expected letters, digits and _"
         )
     return split
+
+
+def _folds(path: AnyPath, rows: list[dict]) -> list[int]:
+    folds = [_fold(path, line, row) for line, row in enumerate(rows, start=2)]
+    if any(folds):  # zeros alone say that there are no folds
+        for line, (row, fold) in enumerate(zip(rows, folds, strict=True), start=2):
+            if not fold and row.get("fold"):
+                raise ValueError(
+                    f"{path}:{line}: fold is {row['fold']!r}, folds count from 1; add 1 "
+                    "to each, or leave the field empty where a clip is of none"
+                )
+    return folds
 
 
 def _fold(path: AnyPath, line: int, row: dict) -> int:

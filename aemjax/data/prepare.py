@@ -140,7 +140,11 @@ def prepare(
 def _check(listing: Listing, source: AnyPath) -> None:
     counts = collections.Counter(clip.id for clip in listing.clips)
     if twice := [clip for clip, count in counts.items() if count > 1]:
-        raise ValueError(f"{source}: clips listed more than once: {twice[:5]}")
+        raise ValueError(
+            f"{source}: clips listed more than once: {twice[:5]}; list each once, in one "
+            "split; in a csv of your own, write several labels in one row, separated by "
+            "';'"
+        )
     if unlabelled := [clip.id for clip in listing.clips if not clip.labels]:
         raise ValueError(
             f"{source}: {len(unlabelled)} clips have no label, the first: "

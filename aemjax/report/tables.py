@@ -95,7 +95,7 @@ def _run_row(run: Run, metric: str) -> tuple[str, ...]:
         ", ".join(map(str, run.seeds)),
         start(run),
         lr_share(run),
-        metric,
+        metric + " of averaged weights" * run.of_averaged,
         measured(best),
         measured(last),
         span(run, "train_clips"),

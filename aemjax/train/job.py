@@ -2,7 +2,9 @@
 
 import contextlib
 import logging as python_logging
+import re
 import sys
+import traceback
 from collections.abc import Callable
 
 import jax
@@ -98,7 +100,24 @@ def main(train: Callable, *, compile_only: Callable | None = None) -> None:
             sys.exit(f"error: {error}")
         sys.exit(code)
 
-    app.run(run)
+    app.run(run, flags_parser=_parse)
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    """Ends in one line where --config.KEY=VALUE names no field."""
+    try:
+        return app.parse_flags_with_usage(arguments)
+    except (KeyError, AttributeError) as error:
+        *_, frame = traceback.extract_tb(error.__traceback__)
+        if "ml_collections" not in frame.filename:
+            raise  # of a config's own code
+        field = re.search(r"\w+", str(error))[0]
+        near = re.search(r'mean "(\w+)"', str(error))
+        meant = f"is {near[1]!r} meant? What" if near else "what"
+        sys.exit(
+            f"error: the config has no field {field!r}; {meant} a config lacks, such as "
+            "a loss's options, is set in a config file"
+        )
 
 
 def _ending_alone() -> contextlib.AbstractContextManager:

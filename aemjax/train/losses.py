@@ -126,7 +126,8 @@ def get(
     except TypeError as error:
         raise ValueError(
             f"loss {name!r}: {error}; its options are "
-            f"{list(signature.parameters)[2:]}, given were {sorted(options)}"
+            f"{list(signature.parameters)[2:]}, given were {sorted(options)}; set what "
+            "config.loss lacks in a config file, as configs/finetune/icbhi.py does"
         ) from error
     loss = functools.partial(loss, **options)
     if not label_smoothing:

@@ -39,32 +39,43 @@ class Group:
         return self.lr_fraction == 0 or step < self.start_step
 
 
-EVERYTHING = {"all": Group((".*",))}
+REST = ".*"  # the pattern of what is in no other group
+EVERYTHING = {"all": Group((REST,))}
 
 
 def labels(params: PyTree, groups: Mapping[str, Group]) -> PyTree:
-    """Names the group of every parameter; the first full match wins.
+    """Names the group of every parameter; ".*" takes what matches no other pattern.
+
+    The order of groups is of no matter: a `ConfigDict` sorts them by name.
 
     Raises:
-      ValueError: if a parameter matches no group, or a pattern no parameter.
+      ValueError: if a parameter matches no group or several, or a pattern no parameter.
     """
     used = set()
+    pairs = [(group, x) for group, about in groups.items() for x in about.patterns]
+    rest = [pair for pair in pairs if pair[1] == REST]
 
     def label(path, _):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        for group, about in groups.items():
-            for pattern in about.patterns:
-                if re.fullmatch(pattern, name):
-                    used.add((group, pattern))
-                    return group
-        raise ValueError(f"no group matches {name!r}; groups: {dict(groups)}")
+        own = [
+            pair for pair in pairs if pair[1] != REST and re.fullmatch(pair[1], name)
+        ]
+        if len(several := dict.fromkeys(group for group, _ in own)) > 1:
+            raise ValueError(
+                f"{name!r} is of the groups {list(several)}, expected one: mend their "
+                f"patterns; {REST!r} alone takes what no other has"
+            )
+        own = own or rest[:1]
+        if not own:
+            raise ValueError(f"no group matches {name!r}; groups: {dict(groups)}")
+        used.update(own)
+        return own[0][0]
 
     found = jax.tree_util.tree_map_with_path(label, params)
-    given = {(group, x) for group, about in groups.items() for x in about.patterns}
-    if unused := sorted(pattern for _, pattern in given - used):
+    if unused := sorted(pattern for _, pattern in set(pairs) - used):
         raise ValueError(
-            f"patterns {unused} match no parameter, or none that an earlier group has "
-            f"not; there are {_paths(params)}"
+            f"patterns {unused} match no parameter, or none that another group has not; "
+            f"there are {_paths(params)}"
         )
     return found
 

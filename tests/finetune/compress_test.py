@@ -1,6 +1,7 @@
 """The chain of compression, stage by stage."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from aemjax import cli
 from aemjax.compress import pruning
 from aemjax.train.checkpoint import load
 from aemjax.train.workdir import read_config
+from finetune import compress_report
 from finetune.compress import compress
+from finetune.compress_report import Stage
 from finetune.train import train
 from tests.jobs import tiny_finetune
 
@@ -85,6 +88,28 @@ def test_the_table_has_a_row_for_each(folder, content):
     accuracy = 100 * content["stages"][2]["mean"]["engine_accuracy"]
     assert f"{accuracy:.2f}" in rows[2].split("|")[3]
     assert "61.49" not in table  # published at a sparsity of 60 %
+
+
+def test_what_has_no_file_is_told_and_the_rest_is_there(
+    folder, esc50, pretrained, tmp_path, monkeypatch
+):
+    again = tmp_path / "again"
+    shutil.copytree(folder, again)
+    (again / "int8_0.5000/fold1_seed0/int8.onnx").unlink()
+
+    def refuse(*args, **kwargs):
+        raise ValueError("logits differ from the model's by 0.267")
+
+    config = config_of(esc50)
+    stages = [
+        Stage("dense", "fine-tuned"),
+        Stage("int8_0.5000", "INT8", 0.5, "ticket_0.5000"),
+    ]
+    monkeypatch.setattr(compress_report, "export_checkpoint", refuse)
+    found = compress_report.write(config, again, stages)
+    table = (again / "compress.md").read_text()
+    assert "INT8, fold 1, has no file: logits differ from the model's by 0.267" in table
+    assert found["stages"][1]["mean"]["stored_kib"] > 0
 
 
 def test_finished_stages_are_not_run_again(folder, esc50, pretrained):

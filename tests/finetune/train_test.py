@@ -154,6 +154,7 @@ def test_the_last_evaluation_is_known_as_the_last(tmp_path, esc50):
         tmp_path / "run",
         observe_evaluation=lambda run, number, metrics: told.append(number),
     )
+    assert results["split"] == "official 5 folds, fold 1 alone"
     assert results["runs"][0]["last"]["step"] == 20  # 8 in 20 steps would be every 2.5
     assert told == [1, 2, 3, 4, 5, 6, 8]
 
@@ -187,7 +188,7 @@ def test_a_drawn_division_with_focal_loss_and_as_many_classes_as_there_are(
     config.loss.update(name="focal", gamma=0.5, alpha=())
     results = train(config, tmp_path / "run")
     assert results["split"] == (
-        "3 stratified 80/20 draws by seed 7, groups disregarded"
+        "3 stratified 80/20 draws by seed 7, groups disregarded, draw 2 alone"
     )
     (run,) = results["runs"]
     assert (run["fold"], run["train_clips"], run["eval_clips"]) == (2, 80, 20)

@@ -152,6 +152,35 @@ def test_a_class_of_one_fold(folds, tmp_path):
     assert len(texts(found)) == 3
 
 
+def test_a_single_class(folds, tmp_path):
+    """Declared, or the only one of several with clips."""
+    data = altered(folds, tmp_path / "set", labels=[[0]] * 12)
+    found = inspect_set(data)
+    one = (
+        "all 12 clips are of one class, 'a', expected two or more: whatever the model, "
+        "its accuracy is 1; add clips of another class"
+    )
+    assert texts(found, "error") == [one] and found.has_errors
+    with pytest.raises(ValueError, match="cannot be trained on: all 12 clips are of"):
+        check_before_training(data, divide(data, Protocol("official")))
+    data = altered(data, tmp_path / "alone", manifest={"labels": ["a"]})
+    assert texts(inspect_set(data), "error") == [one]
+    data = altered(data, tmp_path / "multi", manifest={"multi_label": True})
+    assert not inspect_set(data).has_errors
+
+
+def test_labels_that_differ_in_case_or_spaces(folds, tmp_path, caplog):
+    labels = ["A dog", "a  Dog"]
+    data = altered(folds, tmp_path / "set", manifest={"labels": labels})
+    (text,) = texts(inspect_set(data))
+    assert text == (
+        "names of classes differ only in case or spaces: 'A dog' = 'a  Dog'; if they are "
+        "of one class, write them alike and prepare the set again"
+    )
+    check_before_training(data, divide(data, Protocol("official")))
+    assert caplog.messages == [f"{data.path}: {text}"]
+
+
 def test_many_classes(folds, tmp_path):
     labels = [f"c{i:02d}" for i in range(65)]
     table = inspect_set(

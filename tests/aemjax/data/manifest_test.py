@@ -98,6 +98,41 @@ def test_manifest_malformed(tmp_path, table, columns, row, message):
         manifest.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "column, near",
+    [
+        *[("folds", "fold"), ("Fold", "fold"), ("fold ", "fold"), ("FLOD", "fold")],
+        *[("groups", "group"), ("group_id", "group"), ("Splits", "split")],
+        *[("start", "start_s"), ("start_ms", "start_s"), ("end", "end_s")],
+    ],
+)
+def test_a_misspelt_column(tmp_path, table, column, near):
+    path = table(tmp_path / "set.csv", ("path", "label", column), [("a", "b", "1")])
+    message = f"set.csv has the column '{column}', expected '{near}'; name it so, or"
+    with pytest.raises(ValueError, match=message):
+        manifest.read(path)
+
+
+def test_columns_of_ones_own(tmp_path, table):
+    """Also near one that is there."""
+    own = ("notes", "duration", "source", "species", "site", "label_id", "splits", "")
+    path = table(
+        tmp_path / "set.csv",
+        ("path", "label", "split", *own),
+        [("a", "b", "train", *own)],
+    )
+    assert manifest.read(path).clips == (Clip("a", None, (0,), "train"),)
+
+
+def test_folds_count_from_1(tmp_path, table):
+    rows = [("a", "dog", 1), ("b", "dog", 0), ("c", "cat", "")]
+    path = table(tmp_path / "set.csv", ("path", "label", "fold"), rows)
+    with pytest.raises(ValueError, match="csv:3: fold is '0', folds count from 1; add"):
+        manifest.read(path)
+    table(path, ("path", "label", "fold"), [rows[0], rows[2]])
+    assert [clip.fold for clip in manifest.read(path).clips] == [1, 0]
+
+
 def test_manifest_without_rows(tmp_path, table):
     table(tmp_path / "set.csv", ("path", "label"), [])
     with pytest.raises(ValueError, match="set.csv lists no clips"):

@@ -1,12 +1,17 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from aemjax import models
 from aemjax.audio.read import SAMPLE_RATE
 from aemjax.train import optimizer, param_groups, recipe, sharding
 from aemjax.train.param_groups import Group
+from configs.finetune import own_set
+from tests import jobs
 from tests.aemjax.train import steps
 
 STAGES = ["frontend", *(f"backbone/stage{n}" for n in range(1, 6)), "embedding", "head"]
@@ -96,6 +101,31 @@ def test_groups_of_ones_own(resnet):
     frozen = param_groups.frozen_stages(model, params, groups, 2)
     assert frozen == ("frontend", "backbone/stage1")
     assert param_groups.frozen_stages(model, params, groups, 1) == tuple(STAGES)
+
+
+def test_groups_are_those_of_the_guide_in_whatever_order(resnet):
+    text = (jobs.ROOT / "docs/training.md").read_text()
+    (block,) = re.findall(
+        r"```python\n(c\.optimizer\.groups = .*?)```", text, re.DOTALL
+    )
+    c = own_set.get_config("scratch")
+    exec(block, {"c": c, "ConfigDict": ConfigDict})
+    own = c.optimizer.groups.to_dict()
+    assert list(own) == ["head", "rest", "stem"]  # a ConfigDict's order
+    model, params = resnet
+    groups = param_groups.of_fine_tuning(model, params, total_steps=8, groups=own)
+    found = param_groups.labels(params, groups)
+    assert set(jax.tree.leaves(found["frontend"])) == {"stem"}
+    assert set(jax.tree.leaves(found["backbone"]["conv3"])) == {"stem"}
+    assert set(jax.tree.leaves(found["backbone"]["block1"])) == {"rest"}
+    assert set(jax.tree.leaves(found["head"])) == {"head"}
+
+
+def test_a_parameter_of_two_groups_is_refused(resnet):
+    _, params = resnet
+    groups = {"norms": Group((".*bn.*",), 0.0), "body": Group(("backbone/.*",))}
+    with pytest.raises(ValueError, match=r"bn1/bias' is of the groups \['norms', 'bod"):
+        param_groups.labels(params, groups | {"rest": Group((".*",))})
 
 
 @pytest.mark.parametrize(
