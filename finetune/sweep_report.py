@@ -72,12 +72,13 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def table(sweep: Sweep, *, waiting: int) -> str:
-    """The trials by score, best first; then how the best was chosen.
+    """The trials by score, best first; then why some failed, how the best was chosen.
 
     Args:
       waiting: trials that are not begun.
     """
     lines = [trials_table(sweep).markdown()]
+    lines += [f"trial {t.number} failed: {t.error}" for t in sweep.trials if t.error]
     if sweep.best is not None:
         lines.append(f"best: trial {sweep.best.number}; chosen on {sweep.selected_on}")
     if waiting:

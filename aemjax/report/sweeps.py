@@ -22,6 +22,7 @@ class Trial:
     value: int | float | None
     std: int | float | None
     interval: tuple[int | float, int | float] | None
+    error: str | None = None  # of one that failed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +106,7 @@ def parse_sweep(
             trial.get("value"),
             trial.get("std"),
             tuple(trial["interval"]) if trial.get("interval") else None,
+            trial.get("error"),
         )
         for trial in about["trials"]
     )

@@ -33,6 +33,7 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(tmp_path, config):
     assert content["trials"][0]["error"] == "the loss is nan at step 3"
     assert content["trials"][0]["value"] is None
     assert content["best"] == 2
+    assert "trial 0 failed: the loss is nan at step 3" in table(content)
     with pytest.raises(ValueError, match="all 2 trials failed.* the loss is nan"):
         params = ["optimizer.learning_rate=0.001,0.002"]
         sweep(config, tmp_path / "all", params=params, run=FakeRun(score))
