@@ -73,6 +73,32 @@ def test_gains_of_spectra(esc10):
         assert f"| {against} | {points} |" in text
 
 
+def test_gains_on_icbhi():
+    text = (RESULTS / "icbhi.md").read_text()
+    runs = json.loads((RESULTS / "icbhi.json").read_text())["runs"]
+    found = {run["run"]: run["last"] for run in runs}
+    losses = {"ce": "cross-entropy", "00": "focal, 0", "05": "focal, 0.5"}
+    for loss, name in (losses | {"10": "focal, 1", "20": "focal, 2"}).items():
+        cells = [name]
+        for metric in ("AS", "F1"):
+            before, after = (
+                np.array(found[f"custom_{start}_{loss}"][metric])
+                for start in ("scratch", "pre")
+            )
+            low, high = fold_interval(list(after - before))
+            mean = 100 * (after - before).mean()
+            cells.append(f"{mean:+.2f} ({100 * low:.1f} to {100 * high:.1f})")
+        assert f"| {' | '.join(cells)} |" in text
+    for start, words in (("scratch", "from scratch"), ("pre", "pretrained")):
+        before, after = (
+            np.mean(found[f"custom_{start}_{loss}"]["F1"]) for loss in ("ce", "00")
+        )
+        assert (
+            f"{100 * (after - before):.1f} {'points ' * (start == 'scratch')}{words}"
+            in text
+        )
+
+
 def pages():
     """(page, run, column, cell) of every table whose rows are runs."""
     for path in sorted(RESULTS.glob("*.md")):

@@ -153,11 +153,11 @@ def add_evaluate(verbs) -> None:
 def _evaluate(options) -> None:
     from pathlib import Path
 
+    from aemjax.export.engines import SUFFIXES, evaluate_file
     from aemjax.train.evaluate import evaluate_checkpoint
 
-    if Path(options.checkpoint).is_file():
-        from aemjax.export.engines import evaluate_file
-
+    path = Path(options.checkpoint)
+    if path.is_file() or (path.suffix in SUFFIXES and not path.is_dir()):
         if options.resamples:
             raise ValueError("--resamples is for checkpoints, not for exported files")
         print(

@@ -27,7 +27,10 @@ def add_stream(verbs) -> None:
         "--window-s", type=float, default=5.0, help="that is scored; default: 5"
     )
     parser.add_argument(
-        "--hop-s", type=float, default=1.0, help="from score to score; default: 1"
+        "--hop-s",
+        type=float,
+        default=1.0,
+        help="from score to score, a window at most; default: 1",
     )
     parser.add_argument(
         "--block-s",

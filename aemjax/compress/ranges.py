@@ -55,6 +55,9 @@ def observe(
 
     seen = [jax.device_get(largest(params, audio)) for audio in batches]
     if not seen:
-        raise ValueError("there is no audio to find the ranges of activations on")
+        raise ValueError(
+            "there is no audio to find the ranges of activations on; name a prepared set "
+            "by --data"
+        )
     means = jax.tree.map(lambda *x: np.float32(np.mean(x)), *seen)
     return unflatten_dict({(*path, "limit"): mean for path, mean in means.items()})

@@ -26,13 +26,19 @@ def open_engine(path: str | Path) -> Callable[[np.ndarray], list[np.ndarray]]:
     """The engine of a file, by the end of its name: audio "b t" -> [logits, embedding].
 
     Raises:
-      ValueError: on another end, or a file that `aemjax export` did not write.
+      ValueError: on another end, no such file, or one that `aemjax export` did not
+        write.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(
             f"{path} ends in {path.suffix!r}; an exported file ends in one of "
             f"{', '.join(SUFFIXES)}"
+        )
+    if not path.exists():
+        raise ValueError(
+            f"{path} does not exist, expected a file of `aemjax export`; check the path, "
+            "or export it first"
         )
     engine = importlib.import_module(ENGINES[SUFFIXES[path.suffix]]).Engine(path)
     if "labels" not in engine.metadata:

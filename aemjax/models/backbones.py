@@ -1,10 +1,12 @@
 """Backbones (HLF): the front end's `b f c`, read as a one-channel image -> feature map.
 
 A backbone is a module whose `__call__(image "b f w 1", valid, *, train)` returns
-(map "b f' w' c", valid frames) and whose required fields are `width` and `dtype`.
-Its map is averaged to the pooled vector; unless the class says `embeds_by_pooling`, a
-dense layer makes the 512-d embedding of that. With a property `stages`, {name: names of
-its children}, and a field `frozen`, names among them, it can be frozen in part.
+(map "b f' w' c", valid frames) and whose required fields are `width` and `dtype`. `valid`
+counts the valid frames of each clip, or is None where all are, and then the returned ones
+are None too. Its map is averaged to the pooled vector; unless the class says
+`embeds_by_pooling`, a dense layer makes the 512-d embedding of that. With a property
+`stages`, {name: names of its children}, and a field `frozen`, names among them, it can be
+frozen in part.
 """
 
 import flax.linen as nn

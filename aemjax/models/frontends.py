@@ -1,9 +1,10 @@
 """Front ends: waveform -> `b f c`, 100 frames per second.
 
 A front end is a module whose `__call__(audio "b t", valid, *, train)` returns
-(features "b f c", valid frames), where `valid` counts the valid samples of each clip,
-and whose only required field is `dtype`. One that multiplies by constant matrices may say
-so to `summarize` by a property `matrix_macs`, multiply-accumulates per frame by name.
+(features "b f c", valid frames), where `valid` counts the valid samples of each clip, or
+is None where all are, and the valid frames then too; features past them are 0. Its only
+required field is `dtype`. One that multiplies by constant matrices may say so to
+`summarize` by a property `matrix_macs`, multiply-accumulates per frame by name.
 """
 
 import functools

@@ -3,7 +3,8 @@
 A head is a module with fields `num_classes` and `dropout`, and `numerics` if it can be
 quantised, whose `__call__(embedding "b d", valid, *, train)` returns logits "b k". One
 whose class says `reads_frames` is given the feature map "b f w d", in the embedding's
-space, that the embedding is the average of. Draws come from the "dropout" stream.
+space, that the embedding is the average of; `valid` counts the valid frames of that, or is
+None where all are. Draws come from the "dropout" stream.
 """
 
 from typing import ClassVar

@@ -187,6 +187,15 @@ def check_top_k(top_k: int) -> None:
         raise ValueError(f"top_k is {top_k}, expected 1 or more")
 
 
+def check_no_gaps(window_s: int | float, hop_s: int | float) -> None:
+    """Refuses windows that leave gaps with a ValueError."""
+    if hop_s > window_s:
+        raise ValueError(
+            f"windows of {window_s} s every {hop_s} s would leave gaps; expected a hop no "
+            "longer than a window"
+        )
+
+
 def batches(
     n_samples: Int[np.ndarray, "n"], batch_size: int, *, long_samples: int
 ) -> list[tuple[Int[np.ndarray, "m"], int, int]]:
@@ -289,6 +298,7 @@ def load(path: str | os.PathLike, *, batch_size: int | None = None) -> Classifie
         raise ValueError(
             f"{folder} holds neither {release.CARD} nor {checkpoint.FOLDER}/; expected a "
             "folder of `aemjax release`, or a run's own folder"
+            + checkpoint.did_you_mean(folder)
         )
     weights, card, _ = checkpoint.load(os.fspath(path))
     return Classifier(card, weights, batch_size=batch_size)

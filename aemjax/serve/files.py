@@ -1,6 +1,7 @@
 """Audio files, whole or in windows, and the classes that a network finds in them."""
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ from aemjax.serve.classifier import (
     LONG_S,
     Classifier,
     Scored,
+    check_no_gaps,
     check_top_k,
     probabilities,
 )
@@ -67,6 +69,7 @@ def classify_files(
     windows = samples = 0
     for file in files:
         try:
+            _check_is_no_folder(file)
             audio = read_audio(file, sample_rate=rate)
         except AudioError as error:
             waiting.append((file, error, []))
@@ -78,6 +81,14 @@ def classify_files(
             yield from _classify(classifier, waiting, top_k)
             waiting, windows, samples = [], 0, 0
     yield from _classify(classifier, waiting, top_k)
+
+
+def _check_is_no_folder(file: str) -> None:
+    if os.path.isdir(file):  # False, too, for a name that none can have
+        raise AudioError(
+            f"{file}: cannot be read (Is a directory), expected an audio file; name those "
+            "in it, or give the folder to `aemjax embed`"
+        )
 
 
 def _classify(
@@ -121,10 +132,6 @@ def _window_samples(
             f"windows of {window_s} s every {hop_s} s: expected a window of 10 ms or more, "
             "and a hop of more than 0"
         )
-    if hop_s > window_s:
-        raise ValueError(
-            f"windows of {window_s} s every {hop_s} s would leave gaps; expected a hop no "
-            "longer than a window"
-        )
+    check_no_gaps(window_s, hop_s)
     window, hop = round(window_s * rate), round(hop_s * rate)
     return {"window_samples": window, "hop_samples": hop}

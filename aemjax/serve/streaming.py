@@ -25,7 +25,13 @@ from aemjax.models.aemnet import parts
 from aemjax.models.frames import FRAME_SAMPLES
 from aemjax.models.receptive import Field, field_of
 from aemjax.serve.blocks import Blocks
-from aemjax.serve.classifier import Classifier, apply, own_variables, probabilities
+from aemjax.serve.classifier import (
+    Classifier,
+    apply,
+    check_no_gaps,
+    own_variables,
+    probabilities,
+)
 from aemjax.serve.running import Given, Running
 from aemjax.serve.waveforms import checked
 
@@ -203,23 +209,29 @@ class ScoreStream:
         """Begins a stream.
 
         Args:
-          window_s: length of a window, rounded to frames of the backbone.
+          window_s: length of a window, rounded to frames of the backbone; of as many as
+            a hop touches at least.
           hop_s: from one window's end to the next, each of which is the end of the first
             frame to reach a multiple of this.
           features: options of `FeatureStream`.
 
         Raises:
-          ValueError: on numbers out of range, or as `FeatureStream`.
+          ValueError: on numbers out of range, a hop longer than a window, or as
+            `FeatureStream`.
         """
         for name, value in {"window": window_s, "hop": hop_s}.items():
             if not 0 < value <= MAX_WINDOW_S:
                 raise ValueError(
                     f"a {name} of {value} s, expected more than 0, {MAX_WINDOW_S} at most"
                 )
+        check_no_gaps(window_s, hop_s)
         self.features = FeatureStream(classifier, **features)
         rate, stride = classifier.sample_rate, self.features.stride_samples
         self._hop_samples = max(1, round(hop_s * rate))
-        self._window = collections.deque(maxlen=max(1, round(window_s * rate / stride)))
+        # Ends of windows are as many frames apart as a hop touches, at most.
+        touched = -(-self._hop_samples // stride)
+        n_frames = max(touched, round(window_s * rate / stride))
+        self._window = collections.deque(maxlen=n_frames)
         self._frames = 0  # since the beginning
         self._scored = 0  # of them, in windows
         _, _, tail = parts(classifier.model)

@@ -8,11 +8,14 @@ metric and step 0 are kept. With several processes, each calls what is here, as 
 in the same order.
 """
 
+import contextlib
 import dataclasses
 import functools
+import logging
+import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,7 +39,8 @@ class _Manager(ocp.CheckpointManager):
         self.reading = functools.partial(
             reading, folder, training=not options.read_only
         )
-        super().__init__(folder, options=options)  # reads metrics
+        with _without_word_of_reading():
+            super().__init__(folder, options=options)  # reads metrics
 
     def metrics(self, step: int) -> dict[str, int | float] | None:
         with self.reading(step, "metrics"):
@@ -45,6 +49,21 @@ class _Manager(ocp.CheckpointManager):
     def reached_preemption(self, step: int) -> bool:
         # The loop asks JAX, once a step: asking counts as having done that step.
         return False
+
+
+@contextlib.contextmanager
+def _without_word_of_reading() -> Iterator[None]:
+    """Orbax warns of each folder that is opened to be read, whatever the options."""
+
+    def tells_more(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("Given directory is read only")
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(tells_more)
+    try:
+        yield
+    finally:
+        logger.removeFilter(tells_more)
 
 
 class Checkpoints:
@@ -97,6 +116,9 @@ class Checkpoints:
                 best_fn=rank,  # without it Orbax stores no metrics
                 cleanup_tmp_directories=not read_only,
                 read_only=read_only,
+                # Orbax sets these by itself too, but warns each time.
+                create=not read_only,
+                save_interval_steps=0 if read_only else 1,
                 # Metrics say what to delete; a damaged step must not keep others back.
                 lightweight_initialize=read_only,
             ),
@@ -304,6 +326,12 @@ def split_spec(spec: str) -> tuple[str, str | None]:
     return re.fullmatch(r"(.*?)(?:@([^@/]*))?", spec).groups()
 
 
+def did_you_mean(folder: str) -> str:
+    """The end of a message that names a run within, as a fine-tuning's folder has."""
+    found = sorted(inner.parent.name for inner in as_path(folder).glob(f"*/{FOLDER}"))
+    return f"; did you mean {os.path.join(folder, found[0])}?" if found else ""
+
+
 def load(spec: str) -> tuple[PyTree, Card, int]:
     """(weights as NumPy arrays, card, step) of a run's checkpoint.
 
@@ -320,14 +348,17 @@ def load(spec: str) -> tuple[PyTree, Card, int]:
     folder, which = split_spec(spec)
     path = as_path(folder)
     if not (path / FOLDER).is_dir():
-        raise ValueError(f"{folder} holds no {FOLDER}/; expected a run's folder")
+        raise ValueError(
+            f"{folder} holds no {FOLDER}/; expected a run's folder{did_you_mean(folder)}"
+        )
     steps = whole_steps(str(path / FOLDER))
     while True:
         if not steps:
             raise ValueError(f"{path / FOLDER} holds no whole checkpoint")
         if which and which != "last" and which not in map(str, steps):
             raise ValueError(
-                f"{spec}: no such step; {folder} holds {steps}, and 'last'"
+                f"{spec}: no such step; {folder} holds {steps}, and 'last'; without "
+                "'@' it is the best step"
             )
         try:
             return _load(path, which, steps[-1])

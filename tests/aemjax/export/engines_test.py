@@ -55,6 +55,15 @@ def test_integers_come_near_the_network(
     assert error < 0.2 * np.sqrt(np.mean(expected**2))
 
 
+def test_the_command_says_where_ranges_come_from(pretrained, tmp_path):
+    words = ["export", str(pretrained), "--format=onnx", "--dtype=int8"]
+    with pytest.raises(
+        SystemExit, match="ranges of activations on; name .* by --data$"
+    ):
+        cli.main([*words, f"--out={tmp_path / 'model.onnx'}"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_integers_need_audio_and_a_format_that_has_them(pretrained, tmp_path):
     options = {"dtype": "int8", "out": tmp_path / "model"}
     with pytest.raises(ValueError, match="no audio to find the ranges of activations"):
@@ -145,6 +154,10 @@ def test_what_is_no_file_of_ours_is_refused(file, esc50, tmp_path):
         (tmp_path / name).write_text("not a network")
         with pytest.raises(ValueError, match=message):
             engines.open_engine(tmp_path / name)
+    with pytest.raises(
+        ValueError, match="nothere.onnx does not exist, expected a file"
+    ):
+        engines.open_engine("nothere.onnx")
     with pytest.raises(ValueError, match="label"):
         engines.evaluate_file(file, esc50, split="full:1")
 

@@ -1,5 +1,7 @@
 """What `create` builds, and what it refuses."""
 
+import re
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tests.aemjax.models.networks import (
     random_variables,
     shapes_of,
 )
+from tests.jobs import ROOT
 
 # Combinations.
 
@@ -57,6 +60,20 @@ def test_own_blocks_by_import_path(own):
     padded = jnp.concatenate([clips(480), 100 * clips(320)], axis=1)
     got = model.apply(variables, padded, jnp.array([480, 480]))
     assert_outputs_close(got, {"logits": logits, **aux}, atol=1e-5)
+
+
+def test_the_guide_shows_a_front_end_that_works(tmp_path, monkeypatch):
+    guide = (ROOT / "docs" / "models.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", guide, re.M | re.S)
+    (tmp_path / "mine.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = create("aemnet_dw", num_classes=3, width=0.125, frontend="mine:Levels")
+    variables = random_variables(shapes_of(model))
+    one = model.apply(variables, clips(480))[0]
+    assert one.shape == (2, 3)
+    padded = jnp.concatenate([clips(480), 100 * clips(320)], axis=1)
+    same = model.apply(variables, padded, jnp.array([480, 480]))[0]
+    np.testing.assert_allclose(same, one, atol=1e-5)
 
 
 # Errors.

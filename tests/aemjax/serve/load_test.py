@@ -44,6 +44,9 @@ def test_what_is_neither_is_refused(tmp_path):
     for path in ("nowhere", tmp_path, f"{tmp_path}@last"):
         with pytest.raises(ValueError, match=message):
             aemjax.load(path)
+    (tmp_path / "fold1_seed0/checkpoints").mkdir(parents=True)
+    with pytest.raises(ValueError, match=f"did you mean {tmp_path}/fold1_seed0\\?$"):
+        aemjax.load(tmp_path)
     with pytest.raises(AttributeError, match="has no attribute 'lod'"):
         aemjax.lod  # noqa: B018
 

@@ -1,6 +1,7 @@
 """A stream in chunks of any size is the whole clip."""
 
 import functools
+import itertools
 import re
 
 import jax
@@ -248,11 +249,22 @@ def test_chunks_of_integers_and_of_nothing():
         ({"window_s": 0}, "a window of 0 s, expected more than 0"),
         ({"window_s": float("inf")}, "a window of inf s, expected more than 0"),
         ({"hop_s": float("nan")}, "a hop of nan s, expected more than 0"),
+        ({"window_s": 0.5}, "windows of 0.5 s every 1.0 s would leave gaps; expected"),
     ],
 )
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ScoreStream(small("aemnet_dw", "llf2"), **options)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.47, 1.0])
+def test_windows_as_long_as_a_hop_leave_no_gaps(seconds):
+    classifier = small("aemnet_dw", "llf2")
+    stream = ScoreStream(classifier, window_s=seconds, hop_s=seconds, mean=0, std=1)
+    windows = [*stream.push(clip(55_003)), *stream.close()]
+    assert len(windows) > 3 and windows[0].start_s == 0
+    for one, other in itertools.pairwise(windows):
+        assert other.start_s <= one.end_s < other.end_s
 
 
 def test_bad_chunks_and_ends_are_refused():

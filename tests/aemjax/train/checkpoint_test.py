@@ -1,3 +1,4 @@
+import logging
 import shutil
 import subprocess
 import sys
@@ -71,15 +72,35 @@ def test_a_spec_names_the_best_the_newest_or_a_step(tmp_path, which, step):
 
 def test_specs_that_name_nothing_are_refused(tmp_path):
     folder = saved(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"@5: no such step; .* \[0, 3, 6\]"):
-        checkpoint.load(f"{folder}@5")
-    with pytest.raises(ValueError, match="holds no checkpoints/"):
-        checkpoint.load(str(tmp_path))
+    message = r"@{}: no such step; .* \[0, 3, 6\], .*; without '@' it is the best step$"
+    for which in ("5", "best"):
+        with pytest.raises(ValueError, match=message.format(which)):
+            checkpoint.load(f"{folder}@{which}")
+    with pytest.raises(ValueError, match="nowhere holds no .* a run's folder$"):
+        checkpoint.load(str(tmp_path / "nowhere"))
     # The step is not taken for part of a bucket's name, nor a user for a step.
     with pytest.raises(ValueError, match="memory://bucket/run holds no checkpoints/"):
         checkpoint.load("memory://bucket/run@last")
     with pytest.raises(ValueError, match="memory://me@bucket/run holds no"):
         checkpoint.load("memory://me@bucket/run")
+
+
+def test_a_run_within_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for fold in (2, 1):
+        (tmp_path / f"esc50/fold{fold}_seed0/checkpoints").mkdir(parents=True)
+    for spec in ("esc50", "esc50/", "esc50@last"):
+        with pytest.raises(ValueError, match=r"; did you mean esc50/fold1_seed0\?$"):
+            checkpoint.load(spec)
+
+
+def test_reading_warns_of_nothing(tmp_path, caplog):
+    folder = saved(tmp_path / "run")
+    caplog.clear()
+    checkpoint.load(str(folder))
+    assert not caplog.records
+    logging.getLogger("absl").warning("of something else")
+    assert caplog.messages == ["of something else"]
 
 
 @pytest.mark.parametrize(
