@@ -101,7 +101,10 @@ def audioset_at(save):
 
 @pytest.fixture(scope="session")
 def set_of(tmp_path_factory, save, table):
-    """rows of (label, split, fold, group) -> a set of one clip of 10 ms for each."""
+    """rows of (label, split, fold, group) -> a set of one clip of 10 ms for each.
+
+    A fold of 0 is none.
+    """
 
     def make(rows):
         folder = tmp_path_factory.mktemp("rows")
@@ -111,7 +114,10 @@ def set_of(tmp_path_factory, save, table):
         table(
             folder / "set.csv",
             ("path", "label", "split", "fold", "group"),
-            [(f"{i:02d}.wav", *row) for i, row in enumerate(rows)],
+            [
+                (f"{i:02d}.wav", label, split, fold or "", group)
+                for i, (label, split, fold, group) in enumerate(rows)
+            ],
         )
         prepare("manifest", folder, folder / "set")
         return PreparedSet(folder / "set")
