@@ -8,14 +8,11 @@ metric and step 0 are kept. With several processes, each calls what is here, as 
 in the same order.
 """
 
-import contextlib
 import dataclasses
-import functools
-import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,45 +22,14 @@ from orbax.checkpoint import checkpoint_managers
 
 from aemjax.data.folders import AnyPath, as_path
 from aemjax.train.card import Card
-from aemjax.train.checkpoint_errors import reading, whole_steps, writing
+from aemjax.train.checkpoint_errors import whole_steps, writing
+from aemjax.train.checkpoint_manager import Manager
 from aemjax.train.state import TrainState
 from aemjax.train.workdir import difference
 
 PyTree = Any
 FOLDER = "checkpoints"
 DELETION_S = 1.0  # longer than deleting a step takes
-
-
-class _Manager(ocp.CheckpointManager):
-    def __init__(self, folder: str, options: ocp.CheckpointManagerOptions):
-        self.reading = functools.partial(
-            reading, folder, training=not options.read_only
-        )
-        with _without_word_of_reading():
-            super().__init__(folder, options=options)  # reads metrics
-
-    def metrics(self, step: int) -> dict[str, int | float] | None:
-        with self.reading(step, "metrics"):
-            return super().metrics(step)
-
-    def reached_preemption(self, step: int) -> bool:
-        # The loop asks JAX, once a step: asking counts as having done that step.
-        return False
-
-
-@contextlib.contextmanager
-def _without_word_of_reading() -> Iterator[None]:
-    """Orbax warns of each folder that is opened to be read, whatever the options."""
-
-    def tells_more(record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("Given directory is read only")
-
-    logger = logging.getLogger("absl")
-    logger.addFilter(tells_more)
-    try:
-        yield
-    finally:
-        logger.removeFilter(tells_more)
 
 
 class Checkpoints:
@@ -109,7 +75,7 @@ class Checkpoints:
                 )
             )
         self._folder = str(as_path(workdir) / FOLDER)
-        self._manager = _Manager(
+        self._manager = Manager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
