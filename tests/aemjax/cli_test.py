@@ -110,18 +110,3 @@ def test_a_misspelt_flag_does_not_become_the_runners(capsys):
     with pytest.raises(SystemExit):
         cli.main([*words, "--region=europe-west4"])
     assert "unrecognized arguments: --region" in capsys.readouterr().err
-
-
-def test_a_runners_flags_are_passed_on(monkeypatch, capsys):
-    found = {}
-
-    def prepare(*_, **options):
-        found.update(options)
-        shown = ("dataset", "listed", "kept", "skipped", "checksum")
-        return dict.fromkeys(shown)
-
-    monkeypatch.setattr("aemjax.data.prepare.prepare", prepare)
-    words = ["prepare", "esc50", "--source=in", "--out=out", "--storage=flac"]
-    cli.main([*words, "--runner=FlinkRunner", "--flink_master=host:8081"])
-    assert found["beam_flags"] == ["--runner=FlinkRunner", "--flink_master=host:8081"]
-    assert found["storage"] == "flac"

@@ -81,3 +81,11 @@ def test_a_dataset_of_a_module_in_the_current_folder(tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path / "mine")
     out, _, code = run(capsys, *words)
     assert (code, json.loads(out)["dataset"]) == (0, "birds")
+
+
+def test_a_runners_flags_are_passed_on(prepared):
+    words = ["prepare", "esc50", "--source=in", "--out=out", "--storage=flac"]
+    cli.main([*words, "--runner=FlinkRunner", "--flink_master=host:8081"])
+    flags = ["--runner=FlinkRunner", "--flink_master=host:8081"]
+    assert prepared["beam_flags"] == flags
+    assert prepared["storage"] == "flac"
