@@ -183,7 +183,7 @@ def _needed(params: PyTree, options: ConfigDict) -> float:
 
 
 def _without(config: ConfigDict) -> ConfigDict:
-    """What a stage is trained with that is not pruned: the chain is not its concern."""
+    """What a stage is trained with: the chain is not its concern."""
     config = config.copy_and_resolve_references()
     for name in ("prune", "quantize"):
         if config[name].run:

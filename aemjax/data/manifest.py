@@ -163,14 +163,15 @@ def _read_folders(source: AnyPath) -> Listing:
             f"{source} holds neither a csv with path,label nor class folders of audio"
         )
     found.sort()
-    # "train/dog/1.wav" is of the class dog.
-    splits = {parts[0] for parts, _ in found} <= SPLITS
-    if splits and (loose := [file for parts, file in found if len(parts) < 3]):
+    has_splits = {parts[0] for parts, _ in found} <= SPLITS
+    class_at = 1 if has_splits else 0  # "train/dog/1.wav" or "dog/1.wav"
+    loose = [file for parts, file in found if len(parts) < class_at + 2]
+    if loose:
         raise ValueError(
             f"{loose[0]} is of no class: {source} holds a folder per split, expected one "
             "per class in each"
         )
-    names = sorted({parts[splits] for parts, _ in found})
+    names = sorted({parts[class_at] for parts, _ in found})
     numbers = {name: number for number, name in enumerate(names)}
     return Listing(
         label_names=tuple(names),
@@ -178,8 +179,8 @@ def _read_folders(source: AnyPath) -> Listing:
             Clip(
                 id="/".join(parts),
                 source=file,
-                labels=(numbers[parts[splits]],),
-                split=parts[0] if splits else "full",
+                labels=(numbers[parts[class_at]],),
+                split=parts[0] if has_splits else "full",
             )
             for parts, file in found
         ),
