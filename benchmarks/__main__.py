@@ -71,6 +71,7 @@ ALONE = {
 OPTIONS = {"parity": ("runs", "data", "split"), "pipeline": ("data",)}  # of theirs
 RESULTS = Path(__file__).parent / "results"
 CACHE = "JAX_COMPILATION_CACHE_DIR"
+ENVIRONMENT = ("XLA_FLAGS", "GLIBC_TUNABLES")  # said beside the rows
 
 
 def parser() -> argparse.ArgumentParser:
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "command": _command(name, options),
                 "commit": git_commit(),
                 "versions": versions(),
-                "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+                **{name: os.environ.get(name, "") for name in ENVIRONMENT},
                 "machine": f"{platform.machine()}, {device}, {len(jax.devices())}",
             }
             path = RESULTS / f"{name}_{jax.default_backend()}.json"

@@ -5,8 +5,9 @@
 Both sides do the same work: `pytorch_training` has the same augmentation, loss and
 optimiser, and tests/benchmarks/training_test.py holds their losses against each other on
 equal weights. Each lives in a process of its own that stays, on the same device, and they
-are timed in turn, so that a drifting machine cancels out. On a GPU the share of the
-matrix rate is of that measured in the same run. `--smoke` tries it all out, tiny.
+are timed in turn, so that a drifting machine cancels out; the first step of a turn is not
+counted, which a process that was idle takes longer for. On a GPU the share of the matrix
+rate is of that measured in the same run. `--smoke` tries it all out, tiny.
 """
 
 import contextlib
@@ -42,13 +43,9 @@ ON_A_GPU = [
 ]
 ON_A_CPU = [
     *((model, 1.0, 16, "float32", True) for model in MODELS),
-    *((model, 5.0, 4, "float32", True) for model in MODELS),
     *((model, 10.0, 4, "float32", True) for model in MODELS),
-    *(
-        (model, 1.0, batch, "float32", True)
-        for model in (AEMRESNET, SMALL_DW)
-        for batch in (4, 64)
-    ),
+    *((model, 5.0, 4, "float32", True) for model in (AEMRESNET, SMALL_DW)),
+    *((model, 1.0, 64, "float32", True) for model in (AEMRESNET, SMALL_DW)),
     *((model, 1.0, 16, "float32", False) for model in (AEMRESNET, SMALL_DW)),
     (SMALL_DW, 1.0, 16, "bfloat16", True),
 ]
@@ -220,10 +217,12 @@ class JaxSide:
         }
 
     def time(self, steps: int) -> float:
-        """Seconds a step."""
-        start = time.perf_counter()
-        for _ in range(steps):
+        """Seconds a step, after one that is not counted."""
+        for step in range(steps + 1):
             self._state, _ = self._step(self._state, self._batch)
+            if step == 0:
+                jax.block_until_ready(self._state)
+                start = time.perf_counter()
         jax.block_until_ready(self._state)
         return (time.perf_counter() - start) / steps
 
@@ -271,10 +270,15 @@ class PyTorchSide:
         return found
 
     def time(self, steps: int) -> float:
-        """Seconds a step."""
-        start = time.perf_counter()
-        for _ in range(steps):
+        """Seconds a step, after one that is not counted."""
+        for step in range(steps + 1):
             self._step(self._batch)
+            if step == 0:
+                self._wait()
+                start = time.perf_counter()
+        self._wait()
+        return (time.perf_counter() - start) / steps
+
+    def _wait(self) -> None:
         if self._device == "cuda":
             self._torch.cuda.synchronize()
-        return (time.perf_counter() - start) / steps
