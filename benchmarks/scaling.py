@@ -28,7 +28,7 @@ KEYS = ("devices", "seconds", "clips", "turn_s")  # clips are of each device
 SIZES = dict(zip(KEYS, ((1, 2, 4, 8), 1.0, 4, 1.0), strict=True))
 SMOKE = dict(zip(KEYS, ((1, 2), 0.2, 2, 0.0), strict=True))
 
-MEASURED = Path(__file__).parent / "results/training_h200.json"
+MEASURED = Path(__file__).parent / "results/training_gpu_forms.json"
 AUDIOSET = 2_041_789  # clips of the unbalanced set, where none is lost
 CLIP_BYTES = 2 * 10 * 16_000  # int16
 REDUCE_S = 50e-6  # that an all-reduce takes which has nothing to send
@@ -116,7 +116,7 @@ def make_case(model: Mapping, seconds: float, batch: int) -> dict:
 
 
 def title(model: Mapping) -> str:
-    """As `training_h200.json` names it."""
+    """As `training_gpu_forms.json` names it."""
     return f"{model['name']} {model['width']}, {model.get('frontend', 'llf1')}"
 
 

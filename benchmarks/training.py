@@ -54,7 +54,7 @@ SMOKE = [
     ({"name": "aemresnet", "width": 0.125}, 0.2, 4, "float32", False),
 ]
 KEYS = ("model", "seconds", "batch", "dtype", "augmented")
-SECONDS_TIMED = 1.0  # about so long is one turn
+SECONDS_TIMED = 2.0  # about so long is one turn
 MATRIX = {"gpu": 8192, "cpu": 1024}
 
 

@@ -167,24 +167,20 @@ def test_folds_of_unfinished_runs():
 
 
 def test_speed_on_a_gpu():
-    results = ROOT / "benchmarks/results/training_h200.json"
-    content = json.loads(results.read_text())
     text = (ROOT / "docs/speed.md").read_text()
-    rate = content["matrix products, TFLOP/s"]["bfloat16"]
-    peers = {
-        row["model"]: row["clips/s"]
-        for row in content["rows"]
-        if row["by"] == "PyTorch compiled"
-    }
-    for row in content["rows"]:
-        if "TFLOP/s" not in row:
-            continue
-        cells = f"| {row['by']} | {row['clips/s']:,.0f} | {row['TFLOP/s']} "
-        cells += f"| {row['TFLOP/s'] / rate:.0%} |".replace("%", " %")
-        if peer := peers.get(row["model"]):
-            ratio = f"{row['clips/s'] / peer:.2f}"
-            cells += f" {ratio} |" if row["call"] == 1 else f" ({ratio}) |"
+    for row in _rows("training", "gpu")[1:]:
+        cells = [str(row["batch"]), f"{row['clips/s']:,.0f}"]
+        cells += [f"{100 * row['share of the matrix rate']:.0f} %"]
+        cells += [f"{peer['ours / theirs']:.2f}" for peer in row["pytorch"].values()]
+        assert f"| {' | '.join(cells)} |" in text
+    for row in _rows("training", "gpu_forms"):
+        cells = f"| {row['by']} | {row['clips/s']:,.0f} | {row['TFLOP/s']} |"
         assert cells in text
+    for row in _rows("ops", "gpu"):
+        if row["part"] == "with gradient":
+            assert f"{row['plain / ours']:.2f}" in text
+    for row in _rows("pipeline", "gpu"):
+        assert f"{row['clips/s']:,}" in text and f"{row['/ DataLoader']:.2f}" in text
 
 
 def test_speed_on_a_cpu():
@@ -304,6 +300,6 @@ def test_speed_of_evaluation():
         ) in text
 
 
-def _rows(name, how=""):
-    path = ROOT / f"benchmarks/results/{name}_cpu{how}.json"
+def _rows(name, where="cpu"):
+    path = ROOT / f"benchmarks/results/{name}_{where}.json"
     return json.loads(path.read_text())["rows"]
