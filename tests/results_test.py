@@ -56,6 +56,34 @@ def test_gains_of_esc10(esc10, model):
     assert re.search(shown, text)
 
 
+@pytest.mark.parametrize(
+    ("page", "name", "before", "after"),
+    [
+        ("llf", "AemNet 1.0", "llf1_aemnet_1.0", "llf2_aemnet_1.0"),
+        ("llf", "AemNet-DW 1.0", "llf1_dw_1.0", "llf2_dw_1.0"),
+        (
+            "esc10_full_width",
+            "AemNet 2.0",
+            "esc10_aemnet_scratch",
+            "esc10_aemnet_pretrained",
+        ),
+        (
+            "esc10_full_width",
+            "AemResNet 1.0",
+            "esc10_aemresnet_scratch",
+            "esc10_aemresnet_pretrained",
+        ),
+    ],
+)
+def test_gains_at_published_widths(page, name, before, after):
+    runs = json.loads((RESULTS / f"{page}.json").read_text())["runs"]
+    found = {run["run"]: np.array(run["last"]["accuracy"]) for run in runs}
+    gains = found[after] - found[before]
+    low, high = fold_interval(list(gains))
+    points = f"{100 * gains.mean():+.2f} ({100 * low:.1f} to {100 * high:.1f})"
+    assert f"| {name} | {points} |" in (RESULTS / f"{page}.md").read_text()
+
+
 def test_gains_of_spectra(esc10):
     text = (RESULTS / "spectral.md").read_text()
     runs = json.loads((RESULTS / "spectral.json").read_text())["runs"]
@@ -164,6 +192,8 @@ def test_folds_of_unfinished_runs():
         folds = ", ".join(map(str, run["fold"]))
         cells = ", ".join(f"{100 * x:.2f}" for x in run["last accuracy"])
         assert f"| {folds} | {cells} |" in text
+    for run in content["pretraining"]:
+        assert f"{100 * run['last accuracy']:.1f} % (Aem" in text
 
 
 def test_speed_on_a_gpu():
@@ -193,18 +223,17 @@ def test_speed_on_a_cpu():
     assert len(cells) == 6
     for (_, seconds), ratios in cells.items():
         assert f"| {seconds} s | {' | '.join(ratios)} |" in text
-    for row in _rows("training")[1:]:
-        ratios = [peer["ours / theirs"] for peer in row["pytorch"].values()]
-        line = f"| {row['batch']} x {row['seconds']:.0f} s | "
-        line += " | ".join(f"{x:.2f}" for x in ratios)
-        assert f"{line} | {100 * row['share of the matrix rate']:.0f} % |" in text
-    eigen = [
-        row["pytorch"]["compiled"]["ours / theirs"]
-        for row in _rows("training", "_eigen")[1:5]
-    ]
-    assert "{:.2f} (AemResNet), {:.2f} (AemNet 2.0), {:.2f} and {:.2f}".format(
-        *eigen
-    ) in " ".join(text.split())
+    pairs = zip(_rows("training")[1:], _rows("training", "cpu_tuned")[1:], strict=True)
+    for own, tuned in pairs:
+        ratios = [
+            peer["ours / theirs"]
+            for row in (own, tuned)
+            for peer in row["pytorch"].values()
+        ]
+        ratios.append(tuned["clips/s"] / own["clips/s"])
+        batch = f"{own['batch']} x {own['seconds']:.0f} s"
+        cells = re.escape(" | ".join(f"{ratio:.2f}" for ratio in ratios))
+        assert re.search(rf"{batch}[^|]* \| {cells} \|", text)
     gains = {
         row["operation"]: row["plain / ours"]
         for row in _rows("ops")
