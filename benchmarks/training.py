@@ -209,7 +209,7 @@ class JaxSide:
         self._step = plan.train_step.compile(self._state, self._batch)
         seconds = time.perf_counter() - start
         cost = compiled.cost(self._step.compiled)
-        self.time(2)
+        self._run(2)
         return {
             "compile_s": seconds,
             "memory_gib": (cost.arguments_bytes + cost.temporaries_bytes) / 2**30,
@@ -218,13 +218,15 @@ class JaxSide:
 
     def time(self, steps: int) -> float:
         """Seconds a step, after one that is not counted."""
-        for step in range(steps + 1):
-            self._state, _ = self._step(self._state, self._batch)
-            if step == 0:
-                jax.block_until_ready(self._state)
-                start = time.perf_counter()
-        jax.block_until_ready(self._state)
+        self._run(1)
+        start = time.perf_counter()
+        self._run(steps)
         return (time.perf_counter() - start) / steps
+
+    def _run(self, steps: int) -> None:
+        for _ in range(steps):
+            self._state, _ = self._step(self._state, self._batch)
+        jax.block_until_ready(self._state)
 
 
 class PyTorchSide:
@@ -261,9 +263,9 @@ class PyTorchSide:
             key: torch.tensor(x).to(self._device) for key, x in noise(config).items()
         }
         start = time.perf_counter()
-        self.time(1)
+        self._run(1)
         seconds = time.perf_counter() - start
-        self.time(2)
+        self._run(2)
         found = {"first_step_s": seconds}
         if self._device == "cuda":
             found["memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
@@ -271,14 +273,13 @@ class PyTorchSide:
 
     def time(self, steps: int) -> float:
         """Seconds a step, after one that is not counted."""
-        for step in range(steps + 1):
-            self._step(self._batch)
-            if step == 0:
-                self._wait()
-                start = time.perf_counter()
-        self._wait()
+        self._run(1)
+        start = time.perf_counter()
+        self._run(steps)
         return (time.perf_counter() - start) / steps
 
-    def _wait(self) -> None:
+    def _run(self, steps: int) -> None:
+        for _ in range(steps):
+            self._step(self._batch)
         if self._device == "cuda":
             self._torch.cuda.synchronize()
