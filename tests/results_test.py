@@ -198,19 +198,33 @@ def test_folds_of_unfinished_runs():
 
 def test_speed_on_a_gpu():
     text = (ROOT / "docs/speed.md").read_text()
+    prose = " ".join(text.split())
     for row in _rows("training", "gpu")[1:]:
         cells = [str(row["batch"]), f"{row['clips/s']:,.0f}"]
         cells += [f"{100 * row['share of the matrix rate']:.0f} %"]
         cells += [f"{peer['ours / theirs']:.2f}" for peer in row["pytorch"].values()]
         assert f"| {' | '.join(cells)} |" in text
+        if row["batch"] == 64:
+            peer = row["pytorch"]["compiled"]["memory_gib"]
+            assert re.search(f"{row['memory_gib']:.1f} (GiB )?to {peer:.1f}", prose)
     for row in _rows("training", "gpu_forms"):
         cells = f"| {row['by']} | {row['clips/s']:,.0f} | {row['TFLOP/s']} |"
         assert cells in text
-    for row in _rows("ops", "gpu"):
-        if row["part"] == "with gradient":
-            assert f"{row['plain / ours']:.2f}" in text
-    for row in _rows("pipeline", "gpu"):
-        assert f"{row['clips/s']:,}" in text and f"{row['/ DataLoader']:.2f}" in text
+    pool, conv, bank = (
+        f"{row['plain / ours']:.2f}"
+        for row in _rows("ops", "gpu")
+        if row["part"] == "with gradient"
+    )
+    assert f"{pool} times as long as ours (max-pool), {conv} (conv3)" in prose
+    assert f"and {bank} (filter bank" in prose
+    one, four = _rows("pipeline", "gpu")
+    assert (
+        f"{one['clips/s']:,} clips/s with one reader ({one['/ DataLoader']:.2f} times"
+    ) in prose
+    assert f"{four['clips/s']:,} with four ({four['/ DataLoader']:.2f} times)" in prose
+    runs = json.loads((RESULTS / "esc10_full_width.json").read_text())["pretraining"]
+    shares = [100 * run["waiting for data"] for run in runs]
+    assert f"for data {min(shares):.1f} to {max(shares):.1f} %" in prose
 
 
 def test_speed_on_a_cpu():
