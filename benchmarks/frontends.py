@@ -14,6 +14,7 @@ import jax
 
 from aemjax import models
 from aemjax.audio.read import SAMPLE_RATE
+from aemjax.models.compiling import jit_network
 from aemjax.models.summary import summarize
 from benchmarks.parity import random_variables
 from benchmarks.training import JaxSide
@@ -90,7 +91,7 @@ def _scoring(network: Mapping, sizes: Sizes) -> Callable[[int], float]:
     audio = jax.random.normal(
         jax.random.key(0), (sizes.batch, round(sizes.seconds * SAMPLE_RATE))
     )
-    score = jax.jit(lambda w, x: models.create(**network).apply(w, x, train=False))
+    score = jit_network(lambda w, x: models.create(**network).apply(w, x, train=False))
     jax.block_until_ready(score(weights, audio))
 
     def timed(passes: int) -> float:

@@ -11,6 +11,7 @@ from flax.traverse_util import unflatten_dict
 from jaxtyping import Float
 
 from aemjax.models import AemNet
+from aemjax.models.compiling import jit_network
 from aemjax.models.frames import FRAME_SAMPLES
 from aemjax.models.numerics import Rounding
 
@@ -38,7 +39,7 @@ def observe(
 
     shapes = jax.eval_shape(model.init, jax.random.key(0), SHORT)["batch_stats"]
 
-    @jax.jit
+    @jit_network
     def largest(params, audio):
         found = {}
 

@@ -14,6 +14,7 @@ import numpy as np
 from jax import export
 
 from aemjax.export.graph import Network
+from aemjax.models.compiling import jit_network
 from aemjax.models.frames import FRAME_SAMPLES
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -58,7 +59,7 @@ class Engine:
             raise ValueError(
                 f"{path} is no file of `aemjax export`: {error}"
             ) from error
-        self._function = jax.jit(function.call)
+        self._function = jit_network(function.call)
         self._shapes = set()  # that are compiled
 
     def __call__(self, audio: np.ndarray) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Float32, Int
 from aemjax.audio.lengths import bucket_samples
 from aemjax.audio.read import standardize
 from aemjax.models import AemNet, create
+from aemjax.models.compiling import jit_network
 from aemjax.serve import release
 from aemjax.serve.waveforms import Audio, Waveform, waveforms
 from aemjax.train.card import Card
@@ -69,7 +70,7 @@ class Classifier:
         # In float32, whatever it was trained in: as exported files are.
         self.model = create(**card.model | {"dtype": "float32"})
         self.variables = variables
-        self._forward = jax.jit(
+        self._forward = jit_network(
             functools.partial(_outputs, self.model, self.multi_label)
         )
 

@@ -13,6 +13,7 @@ with the zeros that a clip has at its end.
 import collections
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -22,6 +23,7 @@ from jaxtyping import Array, Float, Float32, Int
 from numpy.typing import ArrayLike
 
 from aemjax.models.aemnet import parts
+from aemjax.models.compiling import jit_network
 from aemjax.models.frames import FRAME_SAMPLES
 from aemjax.models.receptive import Field, field_of
 from aemjax.serve.blocks import Blocks
@@ -236,10 +238,8 @@ class ScoreStream:
         self._scored = 0  # of them, in windows
         _, _, tail = parts(classifier.model)
         self._tail = functools.partial(
-            _score,
+            _scoring(tail, multi_label=classifier.multi_label),
             jax.device_put(classifier.variables),
-            module=tail,
-            multi_label=classifier.multi_label,
         )
 
     def push(self, audio: ArrayLike) -> list[WindowScores]:
@@ -299,9 +299,7 @@ class _Traced:
     output: tuple[int, ...]
 
     def blocks(self, weights, outputs: int) -> Blocks:
-        function = functools.partial(
-            _apply, jax.device_put(weights), module=self.module
-        )
+        function = functools.partial(_applying(self.module), jax.device_put(weights))
         shapes = self.input[1:], self.output[1:]
         return Blocks(function, self.field, *shapes, outputs=max(1, outputs))
 
@@ -325,21 +323,22 @@ def _image(x):
 
 # Modules are compared by their fields, so that streams of one network share what was
 # compiled.
-@functools.partial(jax.jit, static_argnames="module")
-def _apply(
-    weights, x: Float[Array, "1 n *c"], valid: Int[Array, "1"], *, module: nn.Module
-) -> tuple[Float[Array, "1 m *d"], Int[Array, "1"]]:
-    return apply(module, weights, _image(x), valid, train=False)
+@functools.lru_cache
+def _applying(module: nn.Module) -> Callable:
+    def function(
+        weights, x: Float[Array, "1 n *c"], valid: Int[Array, "1"]
+    ) -> tuple[Float[Array, "1 m *d"], Int[Array, "1"]]:
+        return apply(module, weights, _image(x), valid, train=False)
+
+    return jit_network(function)
 
 
-@functools.partial(jax.jit, static_argnames=("module", "multi_label"))
-def _score(
-    variables,
-    frames: Float[Array, "1 f w c"],
-    valid: Int[Array, "1"],
-    *,
-    module: nn.Module,
-    multi_label: bool,
-) -> tuple[Float[Array, "1 d"], Float[Array, "1 k"]]:
-    logits, aux = apply(module, variables, frames, valid)
-    return aux["embedding"], probabilities(logits, multi_label=multi_label)
+@functools.lru_cache
+def _scoring(module: nn.Module, *, multi_label: bool) -> Callable:
+    def function(
+        variables, frames: Float[Array, "1 f w c"], valid: Int[Array, "1"]
+    ) -> tuple[Float[Array, "1 d"], Float[Array, "1 k"]]:
+        logits, aux = apply(module, variables, frames, valid)
+        return aux["embedding"], probabilities(logits, multi_label=multi_label)
+
+    return jit_network(function)

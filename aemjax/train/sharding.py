@@ -14,6 +14,11 @@ def data_mesh(devices=None) -> Mesh:
     return Mesh(np.asarray(devices or jax.devices()), ("data",))
 
 
+def platform(mesh: Mesh) -> str:
+    """Of its devices, such as "cpu"."""
+    return mesh.devices.flat[0].platform
+
+
 def shardings(mesh: Mesh) -> tuple[NamedSharding, NamedSharding]:
     """(replicated, split over examples)."""
     return NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))

@@ -14,12 +14,13 @@ from jaxtyping import Array, Integer
 
 from aemjax.audio.augment import Augment, standardize
 from aemjax.models import AemNet, stop_frozen
+from aemjax.models.compiling import jit_network
 from aemjax.random import stream_key
 from aemjax.train import side_by_side
 from aemjax.train.distill import Distillation
 from aemjax.train.masks import apply_masks
 from aemjax.train.remat import rematerialize
-from aemjax.train.sharding import shardings
+from aemjax.train.sharding import platform, shardings
 from aemjax.train.state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -181,8 +182,9 @@ def jit_train_step(
         step = side_by_side.all_at_once(one) if seed.ndim else one
         return step(state, batch, seed, teacher)
 
-    compiled = jax.jit(
+    compiled = jit_network(
         train_step,
+        platform(mesh),
         in_shardings=(replicated, split, replicated, replicated),
         out_shardings=replicated,
         donate_argnums=0,
@@ -216,8 +218,9 @@ class TrainStep:
 def jit_eval_step(mesh: Mesh, *, model: AemNet) -> Callable:
     """`eval_step` over a mesh."""
     replicated, split = shardings(mesh)
-    return jax.jit(
+    return jit_network(
         functools.partial(eval_step, model=model),
+        platform(mesh),
         in_shardings=(replicated, replicated, split),
         out_shardings=split,
     )

@@ -5,10 +5,11 @@ import pytest
 from benchmarks import ops
 
 
-@pytest.mark.parametrize(("cases", "count"), [("_on_a_cpu", 10), ("_on_a_gpu", 6)])
+@pytest.mark.parametrize(("cases", "count"), [("_on_a_cpu", 12), ("_on_a_gpu", 6)])
 def test_every_operation_is_compared(monkeypatch, cases, count):
     monkeypatch.setattr(ops, "_on_a_cpu", getattr(ops, cases))
     monkeypatch.setattr(ops, "IMAGE", (2, 4, 6, 8))
+    monkeypatch.setattr(ops, "RESNET_IMAGE", (2, 4, 6, 64))
     monkeypatch.setattr(ops, "SMALL_FEATURES", (2, 6, 8, 1))
     monkeypatch.setattr(ops, "LARGE_IMAGE", (2, 8, 6, 4))
     monkeypatch.setattr(ops, "FEATURES", (2, 8, 6, 1))

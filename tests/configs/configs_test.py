@@ -160,7 +160,10 @@ def test_traces_at_full_size(job, name, variant):
         "std": array((rows,), jnp.float32),
         "labels": array((rows, config.model.num_classes), jnp.float32),
     }
-    state, scalars = jax.eval_shape(plan.train_step, plan.state_shapes, batch)
+    step = plan.train_step
+    state, scalars = step.compiled.eval_shape(
+        plan.state_shapes, batch, step.seed, step.teacher
+    )
     assert plan.flops_per_clip > 1e7
     assert jax.tree.map(jnp.shape, state.params) == jax.tree.map(
         jnp.shape, shapes["params"]

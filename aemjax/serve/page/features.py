@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32, Int
 from aemjax.audio.lengths import bucket_samples
 from aemjax.audio.read import standardize
 from aemjax.models.aemnet import parts
+from aemjax.models.compiling import jit_network
 from aemjax.models.frontends import first_kernel
 from aemjax.serve.classifier import Classifier, apply
 from aemjax.serve.waveforms import Waveform
@@ -34,7 +35,7 @@ class FrontEnd:
                 for kind, own in classifier.variables.items()
             }
         )
-        self._apply = jax.jit(functools.partial(apply, frontend, train=False))
+        self._apply = jit_network(functools.partial(apply, frontend, train=False))
 
     @functools.cached_property
     def tones_hz(self) -> Float[np.ndarray, "c"] | None:

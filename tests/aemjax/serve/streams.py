@@ -1,6 +1,7 @@
 """What tests of streams have in common."""
 
 import contextlib
+import functools
 
 import pytest
 
@@ -11,9 +12,9 @@ from tests.aemjax.models.networks import quick_jit
 @contextlib.contextmanager
 def quick_streams():
     """Within it streams of small networks compile in less time."""
-    statics = {"_apply": ("module",), "_score": ("module", "multi_label")}
     with pytest.MonkeyPatch.context() as patch:
-        for name, names in statics.items():
+        patch.setattr(streaming, "jit_network", quick_jit)
+        for name in ("_applying", "_scoring"):  # what they keep stays here
             function = getattr(streaming, name).__wrapped__
-            patch.setattr(streaming, name, quick_jit(function, static_argnames=names))
+            patch.setattr(streaming, name, functools.lru_cache(function))
         yield
