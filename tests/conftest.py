@@ -1,10 +1,15 @@
-"""Eight simulated CPU devices, strict rank promotion, one compilation cache."""
+"""Eight simulated CPU devices, strict rank promotion, one compilation cache.
+
+XLA optimises less: most of a test's time would go into that.
+"""
 
 import os
 import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+)
 # What one test, worker or subprocess compiled, the next one loads.
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit what follows
     _cache = tempfile.TemporaryDirectory()

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def start(
 ):
     """Starts `python -m JOB`; overrides are {"section.key": value}."""
     arguments = [f"--config.{key}={value}" for key, value in overrides.items()]
-    xla = f"--xla_force_host_platform_device_count={devices}"
+    xla = re.sub(r"(?<=device_count=)\d+", str(devices), os.environ["XLA_FLAGS"])
     return subprocess.Popen(
         [sys.executable, "-m", job, f"--config={config}", f"--workdir={workdir}"]
         + arguments
