@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import jax
 
-# Of the products and convolutions that XLA hands to YNNPACK on a CPU, products alone.
-# Eigen takes less time for convolutions: `python -m benchmarks ops`.
+# What XLA hands to YNNPACK on a CPU, but for convolutions, for which Eigen takes less time:
+# `python -m benchmarks ops`.
 ON_A_CPU = {
-    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+    "xla_cpu_experimental_ynn_fusion_type": (
+        "LIBRARY_FUSION_TYPE_REDUCE,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
+    )
 }
 
 
