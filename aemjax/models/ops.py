@@ -77,8 +77,8 @@ def _backward(residuals, grad):
     x, kernel = residuals
     # To its input, the gradient of a correlation is the correlation with the kernel
     # turned by 180 degrees; to each tap of its kernel, the sum of gradient times the
-    # input that the tap saw. Summed frame by frame, so that the products stay in cache,
-    # and not example by example, which would gather a batch split over devices.
+    # input that the tap saw. Summed frame by frame, so that the products stay in cache;
+    # over examples at the end, so that devices that share them add up once.
     to_input = shifted_depthwise(grad, kernel[::-1, ::-1])
     frames, width = x.shape[1:3]
     padded = _padded(x)
@@ -87,13 +87,14 @@ def _backward(residuals, grad):
         rows = lax.dynamic_slice_in_dim(padded, frame, 3, axis=1)
         grad_row = lax.dynamic_slice_in_dim(grad, frame, 1, axis=1)[:, 0]
         products = [
-            (rows[:, i, j : j + width] * grad_row).sum((0, 1), dtype=jnp.float32)
+            (rows[:, i, j : j + width] * grad_row).sum(1, dtype=jnp.float32)
             for i in range(3)
             for j in range(3)
         ]
-        return total + jnp.stack(products)
+        return total + jnp.stack(products, axis=1)
 
-    taps = lax.fori_loop(0, frames, add_frame, jnp.zeros((9, x.shape[-1])))
+    start = jnp.zeros((len(x), 9, x.shape[-1]))
+    taps = lax.fori_loop(0, frames, add_frame, start).sum(0)
     return to_input, taps.reshape(kernel.shape).astype(kernel.dtype)
 
 
