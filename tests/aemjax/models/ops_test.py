@@ -1,4 +1,5 @@
 import functools
+import re
 
 import flax.linen as nn
 import jax
@@ -134,6 +135,10 @@ def test_gradients_gather_nothing_over_devices(form, channels, shape):
     assert "all-reduce" in text  # the kernel's gradient, and nothing else, is shared
     for collective in ("all-gather", "all-to-all", "collective-permute"):
         assert collective not in text
+    loops = re.findall(r" while\(.*body=(%[^,]+)", text)
+    for part in text.split("\n\n"):  # each turn of which would wait for all devices
+        if part.strip().startswith(tuple(f"{name} " for name in loops)):
+            assert "all-reduce" not in part
     got = compiled(jax.device_put(x, split), jax.device_put(kernel, whole))
     jax.tree.map(assert_same, got, jax.jit(gradients)(x, kernel))
 
